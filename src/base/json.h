@@ -1,5 +1,7 @@
 /* json.h - a thin face over the JSON library for reading, and a small append-only writer.
  *
+ * Three names are also exported by the library; here they carry other linker symbols, or the library would call ours.
+ *
  * Reading is strict: valid UTF-8, no duplicate keys, no NUL, the depth, key, node and number ceilings of limits.h. The
  * tree lives in the arena given and is never freed piece by piece. */
 #pragma once
@@ -37,7 +39,7 @@ bool json_next(const struct json *object, void **position, const char **key, con
 /* Typed reads: the absent slice / fallback when the value is missing or of another kind. */
 struct str json_text(const struct json *value);
 int64_t json_int(const struct json *value, int64_t fallback);
-double json_real(const struct json *value, double fallback);
+double json_real(const struct json *value, double fallback) __asm__("hub_json_real");
 bool json_bool(const struct json *value, bool fallback);
 
 /* Serialise compactly, keys in document order, into `out`. */
@@ -50,9 +52,9 @@ struct json_writer {
 };
 
 struct json_writer json_writer(struct buf *out);
-void json_object(struct json_writer *w);            /* { as a value */
+void json_object(struct json_writer *w) __asm__("hub_json_object");     /* { as a value */
 void json_object_end(struct json_writer *w);
-void json_array(struct json_writer *w);
+void json_array(struct json_writer *w) __asm__("hub_json_array");
 void json_array_end(struct json_writer *w);
 void json_key(struct json_writer *w, const char *key);
 void json_put_text(struct json_writer *w, struct str text);     /* absent slice writes null */
