@@ -27,6 +27,7 @@
 /* Counts in one call. */
 #define LIMIT_BATCH_MESSAGES 1000
 #define LIMIT_PAGE_MAX 500
+#define LIMIT_FIELD_ITEMS 1000                  /* elements of a list field whose row names no maximum */
 #define LIMIT_PAGE_DEFAULT 50
 #define LIMIT_WEBHOOK_EVENTS 1000               /* events one webhook may turn into */
 #define LIMIT_RULES_PER_TENANT 500
@@ -49,7 +50,9 @@
 #define LIMIT_WORK_QUEUE 4096                   /* requests waiting for a worker; more answer 503 */
 #define LIMIT_SEND_WORKERS 64                   /* blocking senders; one channel holds at most an eighth */
 #define LIMIT_EXCHANGE_BYTES (1024 * 1024)      /* what is read of a provider's answer */
-#define LIMIT_LOG_LINE_BYTES 4096
+#define LIMIT_LOG_LINE_BYTES 4096               /* also what a pipe takes at once */
+#define LIMIT_LOG_VALUE_BYTES 1024              /* one field of a line; longer ones are cut */
+#define LIMIT_LOG_RING_BYTES (1024 * 1024)      /* lines waiting for a slow reader; more are counted and dropped */
 #define LIMIT_WAL_BYTES (64 * 1024 * 1024)      /* then the writer forces a checkpoint restart */
 
 /* Time. */
@@ -57,6 +60,7 @@
 #define LIMIT_BODY_BYTES_PER_S 1024             /* slower bodies are cut */
 #define LIMIT_IDLE_MS 60000                     /* keep-alive */
 #define LIMIT_SHUTDOWN_MS 20000
+#define LIMIT_LOG_STOP_MS 2000                  /* for the last lines to a reader that does not read */
 #define LIMIT_LEASE_MS 30000
 #define LIMIT_HEARTBEAT_MS 10000
 #define LIMIT_SEND_MS 35000                     /* one provider exchange */
@@ -72,4 +76,5 @@
 
 /* Retries. */
 #define LIMIT_SEND_ATTEMPTS 3
+#define LIMIT_RETRY_AFTER_S 86400               /* a longer Retry-After of a peer is cut to a day */
 #define LIMIT_DECIDE_ATTEMPTS 5
