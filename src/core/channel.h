@@ -1,0 +1,178 @@
+/* channel.h - THE CONTRACT for channel drivers, and the channels that are configured.
+ *
+ * A driver is `const struct channel_driver channel_<file name>` in src/channels/<file name>.c: constant data and up to
+ * five functions. No state, no thread, no clock, no registration. What lasts between calls is a cursor or a row that core
+ * stores; the only way out is the exchange handed in. test/channels/<kind>/ holds its case files. */
+#pragma once
+
+#include "base/err.h"
+#include "base/field.h"
+#include "core/message.h"
+#include "net/exchange.h"
+
+struct arena;
+struct db;
+
+/* What the core decides from; the adapter cannot invent another outcome. */
+enum send_outcome {
+    SEND_DONE,          /* accepted; result->external_id is the provider's id where it gives one */
+    SEND_RETRY,         /* surely not sent; worth another try (result->retry_after_s obeyed) */
+    SEND_REFUSED,       /* surely not sent; no try will help */
+    SEND_UNSURE         /* it may have gone out */
+};
+
+enum {
+    CHANNEL_CAN_TEXT = 1, CHANNEL_CAN_MEDIA = 2, CHANNEL_CAN_REPLY = 4, CHANNEL_CAN_REACT = 8, CHANNEL_CAN_EDIT = 16,
+    CHANNEL_CAN_RECEIPT = 32,           /* receipts come back */
+    CHANNEL_CAN_REPEAT = 64,            /* the provider refuses a repeat of our message key: resending is harmless */
+    CHANNEL_CAN_UTF16 = 128,            /* text_max counts UTF-16 units instead of code points */
+    CHANNEL_SMS = 256,                  /* GSM-7 segments are counted; opt-out words are honoured */
+    CHANNEL_PHONE_ADDRESS = 512         /* addresses are phone numbers: normalised to E.164 with the channel's region */
+};
+
+/* One configured channel as a driver sees it. */
+struct channel {
+    int64_t id, tenant_id;
+    const char *kind, *name, *hook, *region;
+    const struct channel_driver *driver;
+    struct fields settings;             /* checked against driver->settings, secrets opened */
+    int64_t state;                      /* 0 enabled, 1 disabled */
+};
+
+/* A setting's text (NULL when absent), number, flag. Unknown names assert. */
+const char *channel_text(const struct channel *channel, const char *name);
+int64_t channel_number(const struct channel *channel, const char *name, int64_t fallback);
+bool channel_flag(const struct channel *channel, const char *name);
+
+/* --- Sending ------------------------------------------------------------------------------------------------------ */
+
+struct send_job {
+    struct arena *arena;
+    const char *to;                     /* the contact's address, as the provider gave it */
+    struct str text;                    /* this part */
+    int part, parts;                    /* 0-based; long texts are split by the core at text_max */
+    int attempt;
+    char key[40];                       /* stable per message and part: the idempotency token where a provider takes one */
+    const char *reply_to;               /* external id of the message answered, or NULL */
+    int timeout_ms;                     /* for the whole send */
+};
+
+struct send_result {
+    struct str external_id;             /* in the job's arena */
+    struct str code;                    /* the provider's own word or number */
+    struct str hint;                    /* in plain words: what happened and what to do */
+    int retry_after_s;
+    bool channel_fault;                 /* the channel, not this message, is at fault: counts for the circuit breaker */
+};
+
+/* --- Receiving ------------------------------------------------------------------------------------------------------ */
+
+enum channel_event_kind {
+    CHANNEL_MESSAGE,        /* a message from a contact (or group) */
+    CHANNEL_OWN_MESSAGE,    /* a person wrote on the phone or in the provider's own app */
+    CHANNEL_RECEIPT,        /* external_id reached `state` (sent, delivered, read, failed) */
+    CHANNEL_EDIT,           /* external_id has now `text` */
+    CHANNEL_DELETE,         /* external_id was unsent */
+    CHANNEL_REACTION,       /* `text` (emoji) by `address` on external_id; absent text removes */
+    CHANNEL_IGNORED         /* understood, nothing to store; counted */
+};
+
+struct channel_event {
+    enum channel_event_kind kind;
+    struct str external_id;         /* the provider's id of the message; a hash of what makes it unique where it gives none */
+    struct str address;             /* sender (CHANNEL_MESSAGE) or recipient (CHANNEL_OWN_MESSAGE), as given */
+    struct str name;                /* as the provider shows it */
+    struct str group;               /* group id, absent for one-to-one */
+    struct str text;
+    struct str type;                /* one of MESSAGE_TYPES; absent: "text" */
+    struct str reply_to;            /* external id */
+    struct str metadata;            /* serialised JSON object, at most LIMIT_METADATA_BYTES */
+    int64_t provider_ms, offset_min;
+    int64_t priority;
+    bool is_history;                /* backfill: stored, never decided on */
+    bool is_automatic;              /* auto-submitted: never answered by a machine */
+    enum message_state state;       /* CHANNEL_RECEIPT */
+    struct str code, hint;          /* CHANNEL_RECEIPT failed */
+};
+
+/* A list that a driver appends to; everything is copied into the list's arena. */
+struct events {
+    struct arena *arena;
+    struct channel_event *items;
+    size_t count, cap;
+};
+
+/* Append; over LIMIT_WEBHOOK_EVENTS returns -1 with ERR_TOO_LARGE. Strings are copied, made valid UTF-8 (NFC, no NUL). */
+int events_add(struct events *events, const struct channel_event *event, struct err *err);
+
+struct webhook {
+    const struct http_request *request;     /* raw bytes in request->body */
+    struct str path;                        /* what follows /hooks/<hook>, "" or "/..." */
+    int64_t now_ms;                         /* for the signature window */
+};
+
+/* What the provider wants to hear after the commit; default 200 with an empty body. */
+struct webhook_reply {
+    int status;
+    const char *content_type;
+    struct str body;
+};
+
+struct probe_report {
+    struct arena *arena;
+    struct json_writer *json;       /* inside an object: add facts */
+    struct str summary;             /* one sentence */
+};
+
+struct channel_limits {             /* defaults; 0: none. A channel's own columns override. */
+    int per_second, per_hour, per_day, per_contact_hour;
+};
+
+struct channel_driver {
+    const char *kind;               /* the file's name */
+    const char *title;
+    const char *about;              /* two sentences: what it is, what is needed */
+    const struct field *settings;   /* ends with a NULL name */
+    unsigned can;
+    size_t text_max;                /* longest part */
+    struct channel_limits limits;
+
+    /* One part of one message; blocking, on a worker, within job->timeout_ms. NULL: the channel cannot send. */
+    enum send_outcome (*send)(const struct channel *channel, const struct send_job *job, struct exchange *exchange,
+                              struct send_result *result);
+
+    /* One request below /hooks/<hook>: verify the signature over raw bytes, parse, append events. Pure. -1 with
+     * ERR_FORBIDDEN: wrong signature (403, nothing stored); ERR_MALFORMED: signed but not understood (parked); any other
+     * error is answered as it is. */
+    int (*receive)(const struct channel *channel, const struct webhook *webhook, struct events *events,
+                   struct webhook_reply *reply, struct err *err);
+
+    /* Fetch what came after `*cursor` (absent at first) and move it; cursor and events commit together. */
+    int (*poll)(const struct channel *channel, struct str *cursor, struct exchange *exchange, struct events *events,
+                struct err *err);
+
+    /* Did an unsure send really go out? SEND_DONE (with external_id), SEND_RETRY (surely not), SEND_UNSURE (no answer). */
+    enum send_outcome (*lookup)(const struct channel *channel, const struct send_job *job, struct exchange *exchange,
+                                struct send_result *result);
+
+    /* `channels test`: does it work, and if not, what is wrong and how is it mended. */
+    int (*probe)(const struct channel *channel, struct exchange *exchange, struct probe_report *report, struct err *err);
+};
+
+/* All drivers, generated from the files in src/channels; ends with NULL. */
+extern const struct channel_driver *const channel_drivers[];
+const struct channel_driver *channel_driver_find(struct str kind);
+
+/* The row of a channel as the API shows it (settings without secrets, which are named but not shown). */
+extern const struct column channel_columns[];
+
+/* Load a configured channel into the arena: by id, by name or public id text within a tenant, by hook over all tenants.
+ * 1 found, 0 not, -1 failed. Loaded channels are cached per process and dropped when their row changes. */
+int channel_load(struct db *db, struct arena *arena, int64_t tenant_id, int64_t id, struct channel *out, struct err *err);
+int channel_find(struct db *db, struct arena *arena, int64_t tenant_id, struct str name, struct channel *out,
+                 struct err *err);
+int channel_by_hook(struct db *db, struct arena *arena, struct str hook, struct channel *out, struct err *err);
+
+/* The address in the form that is matched: E.164 for phone channels (short codes and alphanumeric senders stay), lower
+ * case for e-mail, else trimmed. In the arena. The one function that normalises (RELIABILITY F27). */
+struct str channel_address(struct arena *arena, const struct channel *channel, struct str given);

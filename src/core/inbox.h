@@ -1,0 +1,44 @@
+/* inbox.h - accept what was received: one transaction with dedupe, contact, conversation, message, log line and decide job;
+ * many requests share one commit. The only door for inbound messages: HTTP, hooks, polls and inserted rows all end here. */
+#pragma once
+
+#include "core/channel.h"
+#include "core/hub.h"
+
+enum inbox_outcome { INBOX_STORED, INBOX_DUPLICATE, INBOX_IGNORED, INBOX_REFUSED };
+
+/* What became of one event. */
+struct inbox_result {
+    enum inbox_outcome outcome;
+    int64_t message_id;             /* the stored message; of a duplicate, the first one */
+    struct err err;                 /* INBOX_REFUSED: why (unknown target of an edit, ...) */
+};
+
+/* A request to store the events of one webhook, batch, poll or row. The caller owns it and everything it points to until
+ * `item.done` was called. Messages are stored under `results[i].message_id`, drawn by inbox_prepare. */
+struct inbox_write {
+    struct db_write_item item;      /* first; kind is set by inbox_prepare */
+    int64_t tenant_id, channel_id, device_id;
+    const struct channel_event *events;
+    size_t count;
+    struct inbox_result *results;   /* `count` of them */
+    struct str cursor;              /* poll: the channel's new cursor; absent: none */
+    int64_t row_id;                 /* inbound_rows: the row to delete with it; 0: none */
+    const struct idempotency *idempotency;  /* the answer to store with it, or NULL */
+    bool replayed;                  /* out: the idempotency key was known; nothing was stored */
+    void *prepared;                 /* inbox's own: normalised addresses, keys */
+};
+
+/* Check and normalise everything that needs no database, draw ids, set item.kind. In the arena. */
+int inbox_prepare(struct hub *hub, struct arena *arena, struct inbox_write *write, struct err *err);
+
+/* Prepare, submit and wait. 0: committed; see results. */
+int inbox_accept(struct hub *hub, struct arena *arena, struct inbox_write *write, struct err *err);
+
+/* Keep content that passed its signature but was not understood. The same content is parked once. */
+int inbox_park(struct hub *hub, int64_t tenant_id, int64_t channel_id, const char *source, const char *reason,
+               struct str content, struct str content_type, struct err *err);
+
+/* Import up to `limit` rows of inbound_rows: each through inbox_accept, or parked with its reason; the row is deleted in
+ * the same transaction. Returns the number handled, -1 on failure. */
+int inbox_import_step(struct hub *hub, int limit, struct err *err);

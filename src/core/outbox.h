@@ -1,0 +1,59 @@
+/* outbox.h - accept what is to be sent, like any other message: idempotency, contact, conversation, message = queued, job,
+ * log line in one transaction; many requests share one commit. Also what people do to messages on their way. */
+#pragma once
+
+#include "core/hub.h"
+#include "core/idempotency.h"
+#include "core/message.h"
+
+struct channel;
+
+/* What is to be sent and where. Either `conversation_id`, or `channel_id` with `to`. */
+struct outbox_request {
+    int64_t tenant_id, conversation_id, channel_id;
+    struct str to;
+    struct str text, type, metadata;
+    enum message_origin origin;
+    int64_t priority;
+    int64_t scheduled_ms, expires_ms;       /* 0: at once; 0: 24 hours */
+    int64_t reply_to_id, cause_id, decision_id;
+    bool draft;                             /* stored, not queued */
+};
+
+struct outbox_write {
+    struct db_write_item item;              /* first */
+    struct outbox_request request;
+    const struct idempotency *idempotency;  /* or NULL */
+    int64_t message_id;                     /* drawn by outbox_prepare */
+    bool replayed;                          /* out: the idempotency key was known; nothing was stored */
+    bool suppressed;                        /* out: the contact opted out; stored in state suppressed */
+    void *prepared;
+};
+
+/* Route and check without writing: finds channel and contact address, splits the text, refuses groups for machines, empty
+ * texts, channels that cannot send (hint). Draws the id. */
+int outbox_prepare(struct hub *hub, struct arena *arena, struct outbox_write *write, struct err *err);
+
+/* Prepare, submit and wait. */
+int outbox_send(struct hub *hub, struct arena *arena, struct outbox_write *write, struct err *err);
+
+/* Store a machine's answer inside a transaction that already runs (core/decide): same rules, same rows. */
+int outbox_add(struct db_session *tx, const struct outbox_write *write, struct err *err);
+
+/* `send --dry-run`: what would happen. */
+struct outbox_plan {
+    struct str channel_name, kind, to;
+    int parts, segments;                    /* segments: SMS; else parts */
+    const char *encoding;                   /* "GSM-7", "UCS-2" or "text" */
+    int64_t next_send_ms;                   /* when the rate limit lets it go; 0: now */
+    bool opted_out;
+};
+int outbox_plan(struct hub *hub, struct arena *arena, const struct outbox_request *request, struct outbox_plan *out,
+                struct err *err);
+
+/* Persons' doings. Each: 1 done, 0 not in a state that allows it, -1 failed (ERR_NOT_FOUND too). */
+int outbox_cancel(struct hub *hub, int64_t tenant_id, int64_t message_id, struct err *err);
+int outbox_hold(struct hub *hub, int64_t tenant_id, int64_t message_id, struct err *err);
+int outbox_retry(struct hub *hub, int64_t tenant_id, int64_t message_id, struct err *err);    /* failed, held, unknown */
+int outbox_resolve(struct hub *hub, int64_t tenant_id, int64_t message_id, bool arrived, struct err *err); /* unknown */
+int outbox_send_draft(struct hub *hub, int64_t tenant_id, int64_t message_id, struct err *err);

@@ -1,0 +1,22 @@
+/* client.h - the exchange over libcurl: http and https only, no proxy, redirects not followed, certificates verified, the
+ * address checked in the open-socket callback on its binary form (RELIABILITY 3.3). All handles share one X509 store. */
+#pragma once
+
+#include "net/exchange.h"
+
+#include <netinet/in.h>
+
+/* Says whether `tenant_id` may reach this private address on this port (the operator's egress_allow rows). Any thread. */
+typedef bool client_allows(void *arg, int64_t tenant_id, const struct in6_addr *address, int port);
+
+struct client;
+
+/* A client whose exchanges may run on any number of threads at once. `allows` NULL: nothing private is ever reachable. */
+struct client *client_new(client_allows *allows, void *arg);
+void client_free(struct client *client);
+
+/* The exchange face of it; lives as long as the client. */
+struct exchange *client_exchange(struct client *client);
+
+/* Is this address public? IPv4 as ::ffff:a.b.c.d; NAT64, 6to4, Teredo and mapped forms are unwrapped first. */
+bool client_address_public(const struct in6_addr *address);

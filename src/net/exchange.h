@@ -1,0 +1,57 @@
+/* exchange.h - the only way out: one HTTP exchange with a deadline. Drivers are handed a `struct exchange`; production
+ * hands in libcurl (net/client.h), tests and the simulator a scripted peer. */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+#include "net/http.h"
+
+struct arena;
+
+/* What address an exchange may reach (DESIGN.md 8). */
+enum egress {
+    EGRESS_PUBLIC,          /* public addresses only, always: what came from messages, media, tenants' URLs */
+    EGRESS_CHANNEL          /* a channel's own base_url: also private or loopback where an egress_allow row names it */
+};
+
+struct exchange_request {
+    enum http_method method;
+    const char *url;
+    const struct http_header *headers;
+    size_t header_count;
+    struct str body;
+    enum egress egress;
+    int64_t tenant_id;              /* whose egress_allow rows count */
+    int timeout_ms;                 /* whole exchange; at most LIMIT_SEND_MS */
+    size_t answer_max;              /* bytes read of the answer; 0: LIMIT_EXCHANGE_BYTES */
+};
+
+/* How far it came: the base of "surely not sent" against "not known" (RELIABILITY 2.3). */
+enum exchange_end {
+    EXCHANGE_ANSWERED,      /* a complete answer was read; `status` says which */
+    EXCHANGE_NOT_SENT,      /* name, connect, TLS, refused address, or failed before any request byte was written */
+    EXCHANGE_UNKNOWN        /* anything later without a complete answer: reset, timeout, truncated */
+};
+
+struct exchange_reply {
+    enum exchange_end end;
+    int status;
+    struct http_header *headers;    /* in the arena */
+    size_t header_count;
+    struct str body;                /* in the arena */
+    int retry_after_s;              /* of a Retry-After header, else 0 */
+    struct err err;                 /* why it is not EXCHANGE_ANSWERED: a sentence for people, without secrets */
+};
+
+struct exchange {
+    /* Run one exchange; blocking; fills the whole reply and never fails otherwise. */
+    void (*run)(struct exchange *self, struct arena *arena, const struct exchange_request *request,
+                struct exchange_reply *reply);
+};
+
+/* The first header of that name (ASCII case ignored), or the absent slice; it lives as long as the reply's arena. */
+struct str exchange_header(const struct exchange_reply *reply, const char *name);
+
+/* Seconds to wait by a Retry-After value, a number or an HTTP date; 0 when it is neither or past, never more than
+ * LIMIT_RETRY_AFTER_S. Every exchange fills `retry_after_s` with it. */
+int exchange_retry_after_s(struct str value, int64_t now_ms);
