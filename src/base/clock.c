@@ -5,7 +5,6 @@
 #include <time.h>
 
 #define DAY_S 86400
-#define LAST_SECOND 253402300799    /* 9999-12-31T23:59:59Z */
 #define SECONDS_BELOW 100000000000  /* smaller bare numbers are seconds: as milliseconds they would be before 1973-03 */
 
 static int64_t real_wall_ms(void)
@@ -80,8 +79,8 @@ char *clock_iso_into(char out[CLOCK_ISO_BYTES], int64_t ms)
 
     if (ms < 0)
         ms = 0;
-    if (ms > LAST_SECOND * 1000 + 999)
-        ms = LAST_SECOND * 1000 + 999;
+    if (ms > CLOCK_MAX_MS)
+        ms = CLOCK_MAX_MS;
     for (size_t at = 0; at < CLOCK_ISO_BYTES; at++)
         out[at] = shape[at];
     second = ms / 1000 % DAY_S;
@@ -190,14 +189,14 @@ bool clock_parse(struct str text, int64_t *ms, int *offset_min)
 {
     int64_t number, days, of_day, zone = 0;
 
-    if (str_int(text, 0, LAST_SECOND * 1000 + 999, &number)) {
+    if (str_int(text, 0, CLOCK_MAX_MS, &number)) {
         number *= number < SECONDS_BELOW ? 1000 : 1;
     } else {
         if (!take_date(&text, &days) || (!take_char(&text, 'T', 't') && !take_char(&text, ' ', ' '))
             || !take_time(&text, &of_day) || !take_zone(&text, &zone) || text.len > 0)
             return false;
         number = days * DAY_S * 1000 + of_day - zone * 60000;
-        if (number < 0 || number > LAST_SECOND * 1000 + 999)
+        if (number < 0 || number > CLOCK_MAX_MS)
             return false;
     }
     *ms = number;

@@ -8,6 +8,8 @@
 
 struct arena;
 
+#define CLOCK_MAX_MS 253402300799999    /* 9999-12-31T23:59:59.999Z */
+
 /* Wall clock, milliseconds since 1970 UTC: for display, signatures and expiry only. */
 int64_t clock_ms(void);
 

@@ -68,7 +68,7 @@ struct fields {
     size_t count;
 };
 
-/* How FIELD_ID texts are decoded; core installs id_decode with its key. Returns false for a wrong id. */
+/* How FIELD_ID texts are decoded. Returns false for a wrong id. */
 typedef bool field_id_decoder(const char *prefix, struct str text, int64_t *id);
 
 /* Check a JSON object against a table: unknown fields are refused (naming the nearest known one), types, limits and
@@ -100,5 +100,5 @@ const char *field_nearest(const char *word, const char *const *names);
 void field_schema(struct buf *out, const struct field *field);
 void field_table_schema(struct buf *out, const struct field *table);
 
-/* Install the decoder for FIELD_ID; without one every id is refused. Call before threads start. */
+/* Install another decoder for FIELD_ID than id_decode (NULL: that one). Call before threads start. */
 void field_install_ids(field_id_decoder *decode);

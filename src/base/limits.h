@@ -54,6 +54,11 @@
 #define LIMIT_LOG_VALUE_BYTES 1024              /* one field of a line; longer ones are cut */
 #define LIMIT_LOG_RING_BYTES (1024 * 1024)      /* lines waiting for a slow reader; more are counted and dropped */
 #define LIMIT_WAL_BYTES (64 * 1024 * 1024)      /* then the writer forces a checkpoint restart */
+#define LIMIT_CHECKPOINT_BYTES (16 * 1024 * 1024) /* of new log, then the writer copies it back between two groups */
+#define LIMIT_STATEMENTS 256                    /* prepared statements kept per database session */
+#define LIMIT_SQL_VALUES 128                    /* parameters of one statement, columns of one row set */
+#define LIMIT_SQL_BYTES (64 * 1024)             /* one statement's text */
+#define LIMIT_SET_BYTES (256 * 1024 * 1024)     /* one row set as arrays (PostgreSQL) */
 
 /* Time. */
 #define LIMIT_HEADER_MS 10000                   /* slow header block */
@@ -68,6 +73,10 @@
 #define LIMIT_POLL_MS 30000                     /* safety net behind notifications */
 #define LIMIT_SIGNATURE_AGE_S 300               /* replay window of signed webhooks */
 #define LIMIT_COMMIT_TRACE_MS 50                /* slower commits are logged */
+#define LIMIT_STATEMENT_MS 30000                /* one statement on PostgreSQL; a silent server is left 5 s later */
+#define LIMIT_MIGRATE_MS (15 * 60 * 1000)       /* one statement of a migration */
+#define LIMIT_REPEAT_MS 15000                   /* a transaction is not begun again later than this after its start */
+#define LIMIT_REPEATS 12                        /* and not more often than this */
 
 /* Decision debounce (X20). */
 #define LIMIT_DEBOUNCE_MS 2000
