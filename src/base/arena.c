@@ -60,7 +60,7 @@ char *mem_strdup(const char *text)
 
 static struct block *block_new(size_t size)
 {
-    struct block *block = malloc(sizeof *block + size);
+    struct block *block = size < SIZE_MAX - sizeof *block ? malloc(sizeof *block + size) : NULL;
 
     if (!block)
         mem_exhausted(size);
