@@ -1,17 +1,19 @@
-/* client.h - the exchange over libcurl: http and https only, no proxy, redirects not followed, certificates verified, the
- * address checked in the open-socket callback on its binary form (RELIABILITY 3.3). All handles share one X509 store. */
+/* client.h - the exchange over libcurl: http and https only, no proxy, redirects not followed, certificates verified,
+ * the address checked in the open-socket callback on its binary form. All handles share one X509 store. */
 #pragma once
 
 #include "net/exchange.h"
 
 #include <netinet/in.h>
 
-/* Says whether `tenant_id` may reach this private address on this port (the operator's egress_allow rows). Any thread. */
+/* Says whether `tenant_id` may reach this private address (IPv4 as ::ffff:a.b.c.d) on this port: the operator's
+ * egress_allow rows. Called on any thread, before each exchange, so it should answer from memory. */
 typedef bool client_allows(void *arg, int64_t tenant_id, const struct in6_addr *address, int port);
 
 struct client;
 
-/* A client whose exchanges may run on any number of threads at once. `allows` NULL: nothing private is ever reachable. */
+/* A client whose exchanges may run on any number of threads at once. `allows` NULL: nothing private is ever reachable.
+ * The process ignores SIGPIPE from then on. Free it when no exchange runs any more; NULL is fine. */
 struct client *client_new(client_allows *allows, void *arg);
 void client_free(struct client *client);
 

@@ -52,6 +52,9 @@ struct exchange {
 /* The first header of that name (ASCII case ignored), or the absent slice; it lives as long as the reply's arena. */
 struct str exchange_header(const struct exchange_reply *reply, const char *name);
 
+/* The same of a request, for those who look at what was asked. */
+struct str exchange_request_header(const struct exchange_request *request, const char *name);
+
 /* Seconds to wait by a Retry-After value, a number or an HTTP date; 0 when it is neither or past, never more than
  * LIMIT_RETRY_AFTER_S. Every exchange fills `retry_after_s` with it. */
 int exchange_retry_after_s(struct str value, int64_t now_ms);
