@@ -7,11 +7,14 @@
 
 #include "base/err.h"
 #include "base/field.h"
+#include "base/sign.h"
+#include "core/channel_event.h"
 #include "core/message.h"
 #include "net/exchange.h"
 
 struct arena;
 struct db;
+struct json_writer;
 
 /* What the core decides from; the adapter cannot invent another outcome. */
 enum send_outcome {
@@ -63,59 +66,11 @@ struct send_result {
     struct str hint;                    /* in plain words: what happened and what to do */
     int retry_after_s;
     bool channel_fault;                 /* the channel, not this message, is at fault: counts for the circuit breaker */
-};
-
-/* --- Receiving ------------------------------------------------------------------------------------------------------ */
-
-enum channel_event_kind {
-    CHANNEL_MESSAGE,        /* a message from a contact (or group) */
-    CHANNEL_OWN_MESSAGE,    /* a person wrote on the phone or in the provider's own app */
-    CHANNEL_RECEIPT,        /* external_id reached `state` (sent, delivered, read, failed) */
-    CHANNEL_EDIT,           /* external_id has now `text` */
-    CHANNEL_DELETE,         /* external_id was unsent */
-    CHANNEL_REACTION,       /* `text` (emoji) by `address` on external_id; absent text removes */
-    CHANNEL_IGNORED         /* understood, nothing to store; counted */
-};
-
-struct channel_event {
-    enum channel_event_kind kind;
-    struct str external_id;         /* the provider's id of the message; a hash of what makes it unique where it gives none */
-    struct str address;             /* sender (CHANNEL_MESSAGE) or recipient (CHANNEL_OWN_MESSAGE), as given */
-    struct str name;                /* as the provider shows it */
-    struct str group;               /* group id, absent for one-to-one */
-    struct str text;
-    struct str type;                /* one of MESSAGE_TYPES; absent: "text" */
-    struct str reply_to;            /* external id */
-    struct str metadata;            /* serialised JSON object, at most LIMIT_METADATA_BYTES */
-    int64_t provider_ms, offset_min;
-    int64_t priority;
-    bool is_history;                /* backfill: stored, never decided on */
-    bool is_automatic;              /* auto-submitted: never answered by a machine */
-    enum message_state state;       /* CHANNEL_RECEIPT */
-    struct str code, hint;          /* CHANNEL_RECEIPT failed */
-};
-
-/* A list that a driver appends to; everything is copied into the list's arena. */
-struct events {
-    struct arena *arena;
-    struct channel_event *items;
-    size_t count, cap;
-};
-
-/* Append; over LIMIT_WEBHOOK_EVENTS returns -1 with ERR_TOO_LARGE. Strings are copied, made valid UTF-8 (NFC, no NUL). */
-int events_add(struct events *events, const struct channel_event *event, struct err *err);
-
-struct webhook {
-    const struct http_request *request;     /* raw bytes in request->body */
-    struct str path;                        /* what follows /hooks/<hook>, "" or "/..." */
-    int64_t now_ms;                         /* for the signature window */
-};
-
-/* What the provider wants to hear after the commit; default 200 with an empty body. */
-struct webhook_reply {
-    int status;
-    const char *content_type;
-    struct str body;
+    enum message_state settled;         /* MESSAGE_SENT, _DELIVERED, _READ or _FAILED: the provider already reports this
+                                         * receipt for the part; the core applies it in the completing transaction, after
+                                         * the message is sent, like a receipt that came later. 0: nothing is known yet */
+    int wait_ms;                        /* a simulated peer's latency: the worker waits so long, at most job->timeout_ms,
+                                         * before it records the result. 0 everywhere else */
 };
 
 struct probe_report {
@@ -163,15 +118,22 @@ struct channel_driver {
 extern const struct channel_driver *const channel_drivers[];
 const struct channel_driver *channel_driver_find(struct str kind);
 
-/* The row of a channel as the API shows it (settings without secrets, which are named but not shown). */
+/* The columns of the table `channels`: of struct channel_row (core/channel_edit.h). */
 extern const struct column channel_columns[];
 
 /* Load a configured channel into the arena: by id, by name or public id text within a tenant, by hook over all tenants.
- * 1 found, 0 not, -1 failed. Loaded channels are cached per process and dropped when their row changes. */
+ * 1 found, 0 not, -1 failed (ERR_INVALID: the row's kind or settings do not fit this build). Loaded channels are cached
+ * per process, for a second at most, and dropped when their row changes here or, by notification, elsewhere. */
 int channel_load(struct db *db, struct arena *arena, int64_t tenant_id, int64_t id, struct channel *out, struct err *err);
 int channel_find(struct db *db, struct arena *arena, int64_t tenant_id, struct str name, struct channel *out,
                  struct err *err);
 int channel_by_hook(struct db *db, struct arena *arena, struct str hook, struct channel *out, struct err *err);
+
+/* Install the key that opens secrets (hub->seal_key) and empty the cache. Called once by hub_open, before threads. */
+void channel_install(const unsigned char seal_key[SIGN_KEY_BYTES]);
+
+/* Empty the cache: called when the notification channel "channels" speaks (also with "", the safety net). Any thread. */
+void channel_forget(void);
 
 /* The address in the form that is matched: E.164 for phone channels (short codes and alphanumeric senders stay), lower
  * case for e-mail, else trimmed. In the arena. The one function that normalises (RELIABILITY F27). */
