@@ -30,7 +30,9 @@ enum {
     CHANNEL_CAN_REPEAT = 64,            /* the provider refuses a repeat of our message key: resending is harmless */
     CHANNEL_CAN_UTF16 = 128,            /* text_max counts UTF-16 units instead of code points */
     CHANNEL_SMS = 256,                  /* GSM-7 segments are counted; opt-out words are honoured */
-    CHANNEL_PHONE_ADDRESS = 512         /* addresses are phone numbers: normalised to E.164 with the channel's region */
+    CHANNEL_PHONE_ADDRESS = 512,        /* addresses are phone numbers: normalised to E.164 with the channel's region */
+    CHANNEL_OPT_OUT = 1024,             /* opt-out words are honoured without being SMS */
+    CHANNEL_ANSWERS_OPT_OUT = 2048      /* the provider confirms STOP, START and HELP itself: the hub stays silent */
 };
 
 /* One configured channel as a driver sees it. */
@@ -65,6 +67,7 @@ struct send_result {
     struct str code;                    /* the provider's own word or number */
     struct str hint;                    /* in plain words: what happened and what to do */
     int retry_after_s;
+    bool throttled;                     /* the provider said "slower" (429): the wait is obeyed, the try does not count */
     bool channel_fault;                 /* the channel, not this message, is at fault: counts for the circuit breaker */
     enum message_state settled;         /* MESSAGE_SENT, _DELIVERED, _READ or _FAILED: the provider already reports this
                                          * receipt for the part; the core applies it in the completing transaction, after

@@ -153,6 +153,7 @@ CREATE TABLE messages (
     cause_id BIGINT,                            -- the message that this one answers automatically
     decision_id BIGINT,
     is_history BIGINT NOT NULL DEFAULT 0,       -- backfilled: stored, never decided on
+    is_automatic BIGINT NOT NULL DEFAULT 0,     -- auto-submitted: never answered by a machine
     provider_ms BIGINT,
     offset_min BIGINT,                          -- the source's zone, minutes east of UTC
     received_ms BIGINT NOT NULL,                -- when the hub stored it
@@ -218,6 +219,7 @@ CREATE TABLE early_receipts (
     state BIGINT NOT NULL,
     at_ms BIGINT NOT NULL,
     code TEXT,
+    hint TEXT,
     PRIMARY KEY (tenant_id, channel_id, external_id, state)
 );
 
@@ -245,21 +247,25 @@ CREATE TABLE jobs (
     last_error TEXT,
     created_ms BIGINT NOT NULL
 );
-CREATE INDEX jobs_claim ON jobs (kind, rank_ms) WHERE head = 1 AND state = 0;
+CREATE INDEX jobs_send ON jobs (channel_id, rank_ms) WHERE kind = 1 AND head = 1 AND state = 0;
+CREATE INDEX jobs_claim ON jobs (kind, rank_ms) WHERE kind > 1 AND head = 1 AND state = 0;
+CREATE UNIQUE INDEX jobs_head ON jobs (lane) WHERE kind = 1 AND head = 1;
 CREATE INDEX jobs_lane ON jobs (kind, lane, lane_seq);
 CREATE INDEX jobs_lease ON jobs (lease_until_ms) WHERE state = 1;
 CREATE INDEX jobs_scheduled ON jobs (due_ms) WHERE state = 2;
 CREATE INDEX jobs_message ON jobs (message_id) WHERE message_id IS NOT NULL;
 CREATE UNIQUE INDEX jobs_decide ON jobs (lane) WHERE kind = 2 AND state = 0;
+CREATE INDEX jobs_deciding ON jobs (lane) WHERE kind = 2 AND state = 1;
 
 -- What was used of a rate limit in its window.
 CREATE TABLE limit_use (
     channel_id BIGINT NOT NULL,
     scope TEXT NOT NULL,                        -- "second", "hour", "day", "contact:<id>"
-    window_ms BIGINT NOT NULL,                  -- start of the window
+    slot BIGINT NOT NULL,                       -- a window slides in slots (core/limit.h)
+    window_ms BIGINT NOT NULL,                  -- the last use counted in this slot
     tenant_id BIGINT NOT NULL,
     used BIGINT NOT NULL,
-    PRIMARY KEY (channel_id, scope)
+    PRIMARY KEY (channel_id, scope, slot)
 );
 
 CREATE TABLE attempts (
@@ -321,6 +327,9 @@ CREATE TABLE events (
     data TEXT,
     PRIMARY KEY (tenant_id, seq)
 );
+-- One object's history. How it began stands in its own row, so the two kinds that every message starts with are left
+-- out: the accept paths do not pay for this index.
+CREATE INDEX events_object ON events (object_id, seq) WHERE kind <> 'message.received' AND kind <> 'message.queued';
 
 CREATE TABLE idempotency (
     tenant_id BIGINT NOT NULL,
@@ -360,11 +369,11 @@ CREATE TABLE egress_allow (
 CREATE TABLE inbound_rows (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     tenant_id BIGINT NOT NULL DEFAULT 1,
-    channel TEXT NOT NULL,
-    sender TEXT NOT NULL,
+    channel TEXT,
+    sender TEXT,
     sender_name TEXT,
     group_id TEXT,
-    text TEXT NOT NULL,
+    text TEXT,
     type TEXT NOT NULL DEFAULT 'text',
     external_id TEXT,
     sent_at_ms BIGINT,
