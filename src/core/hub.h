@@ -9,6 +9,7 @@
 #include "net/exchange.h"
 
 struct config;
+struct key_cache;
 
 struct hub {
     struct db *db;
@@ -18,6 +19,8 @@ struct hub {
     const struct config *config;
     unsigned char seal_key[SIGN_KEY_BYTES];         /* for secrets in rows */
     unsigned char token_key[SIGN_KEY_BYTES];        /* HMAC of API keys */
+    unsigned char cursor_key[SIGN_KEY_BYTES];       /* MAC of page cursors */
+    struct key_cache *keys;                         /* core/key's own */
     char node[40];                                  /* this process, in leases */
     int64_t epoch;
     int64_t started_ms;

@@ -1,0 +1,26 @@
+/* api.h - the HTTP face of the hub: all operations, provider webhooks, streams, health. Opened by cli/serve between
+ * hub_open and http_start:
+ *
+ *     api = api_open(&hub, &err);                 options.respond = api_respond; options.arg = api;
+ *     server = http_start(&options, &err);        api_serve(api, server);
+ *     ...                                         http_stop(server, LIMIT_SHUTDOWN_MS); api_close(api); hub_close(&hub); */
+#pragma once
+
+#include "base/err.h"
+#include "net/server.h"
+
+struct api;
+struct hub;
+
+/* Check the operations table, build the routes and the OpenAPI document, start the thread that feeds streams (none with
+ * hub->manual). NULL when a row of the table is wrong. */
+struct api *api_open(struct hub *hub, struct err *err);
+
+/* Tell which server it answers for, for /metrics. */
+void api_serve(struct api *api, struct http_server *server);
+
+/* After the server has stopped. NULL is fine. */
+void api_close(struct api *api);
+
+/* The http_respond of the server: routes, authenticates, checks fields, runs. `arg` is struct api *. */
+http_respond api_respond;
