@@ -3,11 +3,12 @@
 #include "base/arena.h"
 #include "cli/command.h"
 #include "cli/lib/print.h"
+#include "cli/lib/target.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static const char usage[] = "config show [--origin] | config check";
+static const char usage[] = "config show [--origin] | check | get NAME | set NAME VALUE [--profile NAME]";
 
 static const char *const origin_words[] = { "default", "file", "environment", "flag" };
 
@@ -26,6 +27,34 @@ static void show_setting(const struct config *config, const struct field *field,
     putchar('\n');
 }
 
+/* `config get` and `config set`: which hub the verbs talk to. */
+static int run_profile(struct arena *arena, int argc, char **argv)
+{
+    const char *words[4] = { 0 }, *profile = NULL, *value;
+    struct err err = { 0 };
+    int count = 0;
+
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--profile") && i + 1 < argc)
+            profile = argv[++i];
+        else if (!strncmp(argv[i], "--profile=", 10))
+            profile = argv[i] + 10;
+        else if (count < 3)
+            words[count++] = argv[i];
+        else
+            return print_usage(usage, "Too many words.");
+    }
+    if (!strcmp(words[0], "get") && count == 2) {
+        value = target_get(arena, profile, words[1]);
+        if (value)
+            puts(!strcmp(words[1], "key") ? "(set, not shown)" : value);
+        return value ? 0 : 4;
+    }
+    if (count != 3)
+        return print_usage(usage, "`config %s` needs %s.", words[0], !strcmp(words[0], "get") ? "a name" : "a name and a value");
+    return target_set(arena, profile, words[1], words[2], &err) ? print_error(&err) : 0;
+}
+
 static int run_config(int argc, char **argv)
 {
     struct arena *arena = arena_new(0);
@@ -35,6 +64,11 @@ static int run_config(int argc, char **argv)
     char **rest;
     int count, status;
 
+    if (argc > 1 && (!strcmp(argv[1], "get") || !strcmp(argv[1], "set"))) {
+        status = run_profile(arena, argc, argv);
+        arena_free(arena);
+        return status;
+    }
     if (config_load(arena, argc - 1, argv + 1, &config, &rest, &count, &err)) {
         status = print_error(&err);
         arena_free(arena);
@@ -59,11 +93,12 @@ static int run_config(int argc, char **argv)
 
 const struct command command_config = {
     .name = "config",
-    .summary = "Show or check the configuration of the server.",
+    .summary = "Show or check the server's configuration; choose the hub that commands talk to.",
     .usage = usage,
     .help = "Settings are read by flag over environment (MESSAGE_HUB_NAME) over file over default.\n"
-            "`--origin` says where each value comes from; secrets are never shown.\n\n"
+            "`--origin` says where each value comes from; secrets are never shown.\n"
+            "`set url|key|tenant` and `get` keep profiles for the commands that talk to a hub.\n\n"
             "  message-hub config show --origin\n"
-            "  message-hub config check --config /etc/message-hub.conf\n",
+            "  message-hub config set url https://hub.example.com --profile work\n",
     .run = run_config,
 };

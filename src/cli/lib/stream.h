@@ -1,0 +1,7 @@
+/* stream.h - an operation that answers an event stream, printed as it comes. */
+#pragma once
+
+#include "cli/lib/request.h"
+
+/* Follow until interrupted. Reconnects with the last cursor, waiting a little longer each time. Returns the exit code. */
+int stream_follow(struct arena *arena, const struct request *request, const struct target *target);
