@@ -25,9 +25,17 @@ void event_add(struct db_session *tx, const struct event *event);
  * "events" once. */
 int event_stamp(struct db_session *tx, void **items, size_t count, struct err *err);
 
-/* Read up to `limit` lines after `seq` in order, calling `each` (non-zero stops). Sets `*last` to the last seq seen. */
-int event_read(struct db_session *session, struct arena *arena, int64_t tenant_id, int64_t seq, int limit,
-               int (*each)(void *arg, const struct event *event), void *arg, struct err *err);
+/* One page of a tenant's log: up to `limit` lines after `after`, in order. */
+struct event_page {
+    int64_t tenant_id, after;
+    int limit;
+    struct event *events;       /* out: in the arena */
+    size_t count;
+    int64_t last;               /* out: the last number seen, `after` when there is nothing newer */
+};
+
+/* Fill the page. ERR_GONE (hint: resync) when `after` lies behind the tenant's horizon. */
+int event_read(struct db_session *session, struct arena *arena, struct event_page *page, struct err *err);
 
 /* The tenant's newest number and its horizon. */
 int event_position(struct db_session *session, int64_t tenant_id, int64_t *newest, int64_t *horizon, struct err *err);
@@ -35,8 +43,8 @@ int event_position(struct db_session *session, int64_t tenant_id, int64_t *newes
 /* One line as a JSON object: seq, cursor, kind, object ("message"), id (public), conversation_id, at, data. */
 void event_json(struct json_writer *writer, const struct event *event);
 
-/* Cursors are opaque outside: epoch, tenant and seq with a MAC. ERR_GONE for another epoch or behind the horizon (hint:
- * resync from the start), ERR_INVALID for anything that is not a cursor of this tenant. */
+/* Cursors are opaque outside: epoch, tenant and seq with a MAC. ERR_GONE for another epoch (hint: resync from the start),
+ * ERR_INVALID for anything that is not a cursor of this tenant. */
 const char *event_cursor(struct arena *arena, int64_t tenant_id, int64_t seq);
 int event_cursor_read(struct str text, int64_t tenant_id, int64_t *seq, struct err *err);
 
