@@ -1,5 +1,6 @@
 #include "base/arena.h"
 
+#include <assert.h>
 #include <stdalign.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -26,7 +27,8 @@ struct arena {
 _Noreturn void mem_exhausted(size_t size)
 {
     char line[96];
-    int length = snprintf(line, sizeof line, "message-hub: out of memory (%zu bytes asked)\n", size);
+    int length =
+        snprintf(line, sizeof line, "message-hub: out of memory (%zu bytes asked)\n", size);
 
     if (length > 0 && write(STDERR_FILENO, line, (size_t)length) < 0)
         _exit(EXIT_OUT_OF_MEMORY);
@@ -163,6 +165,7 @@ char *arena_printf(struct arena *arena, const char *format, ...)
     int length;
     char *text;
 
+    assert(format);
     va_start(args, format);
     va_copy(again, args);
     length = vsnprintf(NULL, 0, format, args);

@@ -1,6 +1,8 @@
-/* arena.h - memory that dies together: one arena per request, per job, per tool run. Nothing is freed piece by piece.
+/* arena.h - memory that dies together: one arena per request, per job, per tool run. Nothing is
+ * freed piece by piece.
  *
- * Running out of memory ends the process with exit code 71 (nothing accepted is lost by it), so no caller checks. */
+ * Running out of memory ends the process with exit code 71 (nothing accepted is lost by it), so no
+ * caller checks. */
 #pragma once
 
 #include <stddef.h>
@@ -11,7 +13,8 @@ struct str;
 
 #define EXIT_OUT_OF_MEMORY 71
 
-/* A new arena whose first block holds `size_hint` bytes (0: a default of 4 KiB). Free it with arena_free. */
+/* A new arena whose first block holds `size_hint` bytes (0: a default of 4 KiB). Free it with
+ * arena_free. */
 struct arena *arena_new(size_t size_hint);
 
 /* Free the arena and all that lives in it. NULL is fine. */
@@ -31,12 +34,14 @@ void *arena_copy(struct arena *arena, const void *data, size_t size);
 
 /* A copy of a string (NULL gives NULL), and printf into the arena. */
 char *arena_strdup(struct arena *arena, const char *text);
-char *arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+char *arena_printf(struct arena *arena, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* Bytes handed out since the last reset, for tests and limits. */
 size_t arena_used(const struct arena *arena);
 
-/* malloc, realloc and strdup that end the process instead of returning NULL; for what outlives every arena. */
+/* malloc, realloc and strdup that end the process instead of returning NULL; for what outlives
+ * every arena. */
 void *mem_alloc(size_t size);
 void *mem_realloc(void *old, size_t size);
 char *mem_strdup(const char *text);

@@ -84,7 +84,8 @@ void buf_int(struct buf *buf, long long number)
 {
     char digits[24];
     char *end = digits + sizeof digits, *at = end;
-    unsigned long long left = number < 0 ? 0ULL - (unsigned long long)number : (unsigned long long)number;
+    unsigned long long left =
+        number < 0 ? 0ULL - (unsigned long long)number : (unsigned long long)number;
 
     do {
         *--at = (char)('0' + left % 10);

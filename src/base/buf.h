@@ -1,5 +1,5 @@
-/* buf.h - growing bytes with a mandatory ceiling. What would pass the ceiling is not added and `overflow` stays set, so
- * a caller appends freely and checks once at the end. */
+/* buf.h - growing bytes with a mandatory ceiling. What would pass the ceiling is not added and
+ * `overflow` stays set, so a caller appends freely and checks once at the end. */
 #pragma once
 
 #include "base/str.h"
@@ -30,8 +30,8 @@ void buf_putc(struct buf *buf, char c);
 void buf_int(struct buf *buf, long long number);
 void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Make room for `len` more bytes and return where they go (NULL when over the ceiling); tell with buf_added how many
- * were written. */
+/* Make room for `len` more bytes and return where they go (NULL when over the ceiling); tell with
+ * buf_added how many were written. */
 char *buf_room(struct buf *buf, size_t len);
 void buf_added(struct buf *buf, size_t len);
 

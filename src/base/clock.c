@@ -5,7 +5,7 @@
 #include <time.h>
 
 #define DAY_S 86400
-#define SECONDS_BELOW 100000000000  /* smaller bare numbers are seconds: as milliseconds they would be before 1973-03 */
+#define SECONDS_BELOW 100000000000  /* as milliseconds this is 1973: smaller ones are seconds */
 
 static int64_t real_wall_ms(void)
 {
@@ -50,7 +50,8 @@ static void digits(char *out, int64_t number, int count)
     }
 }
 
-/* Days since 1970-01-01 to a civil date and back, by counting in 400-year eras that begin on 1 March. */
+/* Days since 1970-01-01 to a civil date and back, by counting in 400-year eras that begin on 1
+ * March. */
 static void civil_from_days(int64_t days, int64_t *year, int64_t *month, int64_t *day)
 {
     int64_t shifted = days + 719468, era = shifted / 146097, of_era = shifted % 146097;
@@ -135,13 +136,14 @@ static bool take_date(struct str *s, int64_t *days)
         || !take_char(s, '-', '-') || !take_number(s, 2, &day))
         return false;
     leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    if (year < 1970 || month < 1 || month > 12 || day < 1 || day > lengths[month - 1] + (month == 2 && leap))
+    if (year < 1970 || month < 1 || month > 12 || day < 1
+        || day > lengths[month - 1] + (month == 2 && leap))
         return false;
     *days = days_from_civil(year, month, day);
     return true;
 }
 
-/* Seconds may be left out (ISO 8601); 60 is a leap second; digits below a millisecond are dropped. */
+/* Seconds may be left out (ISO 8601), 60 is a leap second, more than milliseconds is dropped. */
 static bool take_time(struct str *s, int64_t *ms)
 {
     int64_t hour, minute, second = 0, fraction = 0, digit;

@@ -1,4 +1,4 @@
-/* embedded.h - files compiled into the program by tools/embed: a table that ends with a NULL name. */
+/* embedded.h - files compiled in by tools/embed: a table that ends with a NULL name. */
 #pragma once
 
 #include <stddef.h>

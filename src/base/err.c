@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* CLI exit codes: 1 failed, 2 usage, 3 authentication, 4 not found, 5 rate-limited (6 partial is set by commands). */
+/* CLI exit codes: 1 failed, 2 usage, 3 authentication, 4 not found, 5 rate-limited (6 partial is
+ * set by commands). */
 static const struct {
     const char *word;
     int status;

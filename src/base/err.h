@@ -1,12 +1,15 @@
-/* err.h - the one error type: a code for programs, a sentence for people, a hint that says what to do.
+/* err.h - the one error type: a code for programs, a sentence for people, a hint that says what to
+ * do.
  *
- * Whoever fails fills it; library code never logs, program code logs or answers it once. Functions that can fail return
- * int (0 ok, -1 failed) and take `struct err *` last. Its strings are copied, so it needs no release. */
+ * Whoever fails fills it; library code never logs, program code logs or answers it once. Functions
+ * that can fail return int (0 ok, -1 failed) and take `struct err *` last. Its strings are copied,
+ * so it needs no release. */
 #pragma once
 
 #include "base/limits.h"
 
-/* The closed set of failures. Each has exactly one HTTP status and one CLI exit code (err_status, err_exit). */
+/* The closed set of failures. Each has exactly one HTTP status and one CLI exit code (err_status,
+ * err_exit). */
 enum err_code {
     ERR_NONE,
     ERR_INVALID,           /* 422: a field is wrong; `field` names it */
@@ -36,19 +39,23 @@ struct err {
     int retry_after_s;                  /* for 429 and 503, 0 = default */
 };
 
-/* Fill `err` (which may be NULL) and return -1, so that a failure is one line. `format` is printf's; texts are cut. */
-int err_set(struct err *err, enum err_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Fill `err` (which may be NULL) and return -1, so that a failure is one line. `format` is
+ * printf's; texts are cut. */
+int err_set(struct err *err, enum err_code code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Add the hint to an error already set; returns -1 too. */
 int err_hint(struct err *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* A wrong input field: ERR_INVALID with its name. Returns -1. */
-int err_field(struct err *err, const char *field, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int err_field(struct err *err, const char *field, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Forget an error. */
 void err_clear(struct err *err);
 
-/* The code's word in problem documents ("invalid", "not_found", ...), its HTTP status, its CLI exit code. */
+/* The code's word in problem documents ("invalid", "not_found", ...), its HTTP status, its CLI exit
+ * code. */
 const char *err_word(enum err_code code);
 int err_status(enum err_code code);
 int err_exit(enum err_code code);

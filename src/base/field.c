@@ -41,15 +41,18 @@ static const char *names_text(struct arena *arena, const struct field *table, un
     for (const struct field *field = table; field->name && !out.overflow; field++)
         if (!(field->flags & without))
             buf_printf(&out, "%s%s", out.len > 0 ? ", " : "", field->name);
-    text = out.len == 0 ? "none" : arena_printf(arena, "%s%s", buf_slice(&out).data, out.overflow ? ", ..." : "");
+    text = out.len == 0
+        ? "none"
+        : arena_printf(arena, "%s%s", buf_slice(&out).data, out.overflow ? ", ..." : "");
     buf_fini(&out);
     return text;
 }
 
-static int unknown(const struct field_reader *reader, const struct fields *fields, struct str name, unsigned without)
+static int unknown(const struct field_reader *reader, const struct fields *fields, struct str name,
+                   unsigned without)
 {
-    const char *shown = str_printable(reader->arena, (struct str){ name.data, str_cut(name, LONGEST_NAME, false) },
-                                      true);
+    const char *shown = str_printable(
+        reader->arena, (struct str){ name.data, str_cut(name, LONGEST_NAME, false) }, true);
     const char *full = arena_printf(reader->arena, "%s%s", reader->prefix, shown);
     const char **names = arena_array(reader->arena, fields->count + 1, sizeof *names);
     const char *allowed = names_text(reader->arena, fields->table, without), *nearest;
@@ -79,15 +82,16 @@ static int finish(const struct field_reader *reader, struct fields *fields, unsi
                 assert(!"a default that its own row allows");
         } else if (field->flags & FIELD_REQUIRED) {
             name = arena_printf(reader->arena, "%s%s", reader->prefix, field->name);
-            err_field(reader->err, name, "\"%s\" is required: %s.", name, field_allowed(reader->arena, field));
+            err_field(reader->err, name, "\"%s\" is required: %s.", name,
+                      field_allowed(reader->arena, field));
             return field_hint(reader, field);
         }
     }
     return 0;
 }
 
-int field_read_object(const struct field_reader *reader, const struct field *table, const struct json *object,
-                      struct fields *out)
+int field_read_object(const struct field_reader *reader, const struct field *table,
+                      const struct json *object, struct fields *out)
 {
     void *position = NULL;
     const char *key;
@@ -101,7 +105,8 @@ int field_read_object(const struct field_reader *reader, const struct field *tab
             return unknown(reader, out, str_c(key), ELSEWHERE);
         if (table[row].flags & ELSEWHERE) {
             err_field(reader->err, key, "\"%s\" does not belong in the body.", key);
-            return err_hint(reader->err, "Give it in the %s.", table[row].flags & FIELD_PATH ? "path" : "query string");
+            return err_hint(reader->err, "Give it in the %s.",
+                            table[row].flags & FIELD_PATH ? "path" : "query string");
         }
         if (field_check_json(reader, &table[row], given, &out->values[row]) < 0)
             return -1;
@@ -109,8 +114,8 @@ int field_read_object(const struct field_reader *reader, const struct field *tab
     return finish(reader, out, ELSEWHERE);
 }
 
-int field_read_json(struct arena *arena, const struct field *table, const struct json *object, struct fields *out,
-                    struct err *err)
+int field_read_json(struct arena *arena, const struct field *table, const struct json *object,
+                    struct fields *out, struct err *err)
 {
     const struct field_reader reader = { arena, "", err };
 
@@ -121,7 +126,8 @@ int field_read_json(struct arena *arena, const struct field *table, const struct
     return field_read_object(&reader, table, object, out);
 }
 
-int field_set_text(struct arena *arena, struct fields *fields, const char *name, struct str text, struct err *err)
+int field_set_text(struct arena *arena, struct fields *fields, const char *name, struct str text,
+                   struct err *err)
 {
     const struct field_reader reader = { arena, "", err };
     int64_t row = row_of(fields, str_c(name));
@@ -186,7 +192,7 @@ static int lower(char c)
     return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
 }
 
-/* Insertions, deletions, changes and swaps of neighbours between two words, in three rolling rows. */
+/* Insertions, deletions, changes and swaps of neighbours between two words, in three rows. */
 static int distance(const char *a, const char *b)
 {
     int rows[3][LONGEST_NAME + 1], *before = rows[0], *last = rows[1], *now = rows[2];
@@ -204,7 +210,8 @@ static int distance(const char *a, const char *b)
             int changed = lower(a[i - 1]) != lower(b[j - 1]);
 
             now[j] = smallest(smallest(last[j], now[j - 1]) + 1, last[j - 1] + changed);
-            if (i > 1 && j > 1 && lower(a[i - 1]) == lower(b[j - 2]) && lower(a[i - 2]) == lower(b[j - 1]))
+            if (i > 1 && j > 1 && lower(a[i - 1]) == lower(b[j - 2])
+                && lower(a[i - 2]) == lower(b[j - 1]))
                 now[j] = smallest(now[j], before[j - 2] + 1);
         }
         before = last;

@@ -1,6 +1,7 @@
-/* field.h - typed field tables: one row says a value's name, type, limits and help, and gives its checking, its error
- * text, its JSON schema, its CLI flag and its line in `config show`. Used for operation inputs, channel settings and the
- * configuration. Values are read into a `struct fields`, a plain list that is looked up by name. */
+/* field.h - typed field tables: one row says a value's name, type, limits and help, and gives its
+ * checking, its error text, its JSON schema, its CLI flag and its line in `config show`. Used for
+ * operation inputs, channel settings and the configuration. Values are read into a `struct fields`,
+ * a plain list that is looked up by name. */
 #pragma once
 
 #include "base/err.h"
@@ -21,7 +22,7 @@ enum field_type {
     FIELD_TIME,       /* RFC 3339 string or milliseconds; value in ms */
     FIELD_URL,        /* absolute http or https URL */
     FIELD_ENUM,       /* one of `choices` ("a|b|c"); value is the text, `number` its index */
-    FIELD_ID,         /* public id; `choices` is its prefix ("msg"); value `number` is the decoded integer */
+    FIELD_ID,         /* public id; `choices` is its prefix ("msg"); `number` the decoded integer */
     FIELD_OBJECT,     /* free JSON object, kept as serialised text, max bytes */
     FIELD_TEXTS,      /* array of strings; max elements; in a query: comma separated */
     FIELD_IDS,        /* array of public ids with prefix `choices`; max elements */
@@ -53,7 +54,7 @@ struct field {
 struct value {
     const struct field *field;
     bool is_null;
-    struct str text;            /* text, URL, enum word, serialised object; in the arena, NUL-terminated */
+    struct str text;            /* text, URL, enum word, serialised object; NUL-terminated */
     int64_t number;             /* int, bool, time (ms), enum index, decoded id */
     int offset_min;             /* FIELD_TIME: zone offset given, minutes */
     struct str *texts;          /* FIELD_TEXTS */
@@ -64,41 +65,45 @@ struct value {
 
 struct fields {
     const struct field *table;  /* ends with a NULL name */
-    struct value *values;       /* one per row of the table, in its order; `field` NULL when absent */
+    struct value *values;       /* one per row of the table; `field` NULL when absent */
     size_t count;
 };
 
 /* How FIELD_ID texts are decoded. Returns false for a wrong id. */
 typedef bool field_id_decoder(const char *prefix, struct str text, int64_t *id);
 
-/* Check a JSON object against a table: unknown fields are refused (naming the nearest known one), types, limits and
- * required fields are checked. Fields flagged FIELD_PATH or FIELD_QUERY are not looked for in the object. `out` lives in
- * the arena. */
-int field_read_json(struct arena *arena, const struct field *table, const struct json *object, struct fields *out,
-                    struct err *err);
+/* Check a JSON object against a table: unknown fields are refused (naming the nearest known one),
+ * types, limits and required fields are checked. Fields flagged FIELD_PATH or FIELD_QUERY are not
+ * looked for in the object. `out` lives in the arena. */
+int field_read_json(struct arena *arena, const struct field *table, const struct json *object,
+                    struct fields *out, struct err *err);
 
 /* Set one value from text (query parameter, path part, flag, environment, file). */
-int field_set_text(struct arena *arena, struct fields *fields, const char *name, struct str text, struct err *err);
+int field_set_text(struct arena *arena, struct fields *fields, const char *name, struct str text,
+                   struct err *err);
 
-/* An empty `struct fields` for a table; then field_set_text; then field_finish fills defaults and checks what is
- * required. field_read_json does all of it for the object's part and leaves path and query values to be set. */
+/* An empty `struct fields` for a table; then field_set_text; then field_finish fills defaults and
+ * checks what is required. field_read_json does all of it for the object's part and leaves path and
+ * query values to be set. */
 void field_begin(struct arena *arena, const struct field *table, struct fields *out);
 int field_finish(struct arena *arena, struct fields *fields, struct err *err);
 
-/* Look up by name: the value or NULL when absent; the typed ones return the fallback given when absent. An unknown name
- * is a programming error and asserts. */
+/* Look up by name: the value or NULL when absent; the typed ones return the fallback given when
+ * absent. An unknown name is a programming error and asserts. */
 const struct value *field_get(const struct fields *fields, const char *name);
-struct str field_text(const struct fields *fields, const char *name);             /* absent slice when absent */
-const char *field_cstr(const struct fields *fields, const char *name);            /* NULL when absent */
+struct str field_text(const struct fields *fields, const char *name);     /* absent when absent */
+const char *field_cstr(const struct fields *fields, const char *name);    /* NULL when absent */
 int64_t field_number(const struct fields *fields, const char *name, int64_t fallback);
 bool field_flag(const struct fields *fields, const char *name);
 
-/* The nearest of `names` to `word` (edit distance at most 3), or NULL: for "did you mean". `names` ends with NULL. */
+/* The nearest of `names` to `word` (edit distance at most 3), or NULL: for "did you mean". `names`
+ * ends with NULL. */
 const char *field_nearest(const char *word, const char *const *names);
 
-/* Append the JSON schema of one field, or of a whole table as an object schema without path and query fields. */
+/* Append the JSON schema of one field, or of a whole table as an object schema without path and
+ * query fields. */
 void field_schema(struct buf *out, const struct field *field);
 void field_table_schema(struct buf *out, const struct field *table);
 
-/* Install another decoder for FIELD_ID than id_decode (NULL: that one). Call before threads start. */
+/* Install another FIELD_ID decoder than id_decode (NULL: that one). Call before threads start. */
 void field_install_ids(field_id_decoder *decode);

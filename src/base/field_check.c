@@ -22,7 +22,8 @@ void field_install_ids(field_id_decoder *decode)
 int64_t field_max(const struct field *field)
 {
     if (field->type == FIELD_INT)
-        return field->max < field->min || (field->max == 0 && field->min == 0) ? INT64_MAX : field->max;
+        return field->max < field->min || (field->max == 0 && field->min == 0) ? INT64_MAX
+                                                                               : field->max;
     if (field->max > 0)
         return field->max;
     switch (field->type) {
@@ -85,12 +86,14 @@ const char *field_allowed(struct arena *arena, const struct field *field)
         return arena_printf(arena, "an absolute http or https URL without credentials, of %s",
                             amount(arena, field, "bytes"));
     case FIELD_ENUM: return arena_printf(arena, "one of: %s", choices(arena, field->choices));
-    case FIELD_ID: return arena_printf(arena, "an id like \"%s_\" and 13 characters", field->choices);
-    case FIELD_OBJECT: return arena_printf(arena, "a JSON object of %s", amount(arena, field, "bytes"));
+    case FIELD_ID:
+        return arena_printf(arena, "an id like \"%s_\" and 13 characters", field->choices);
+    case FIELD_OBJECT:
+        return arena_printf(arena, "a JSON object of %s", amount(arena, field, "bytes"));
     case FIELD_TEXTS: return arena_printf(arena, "an array of %s", amount(arena, field, "texts"));
     case FIELD_IDS:
-        return arena_printf(arena, "an array of %s like \"%s_\" and 13 characters", amount(arena, field, "ids"),
-                            field->choices);
+        return arena_printf(arena, "an array of %s like \"%s_\" and 13 characters",
+                            amount(arena, field, "ids"), field->choices);
     case FIELD_LIST: return arena_printf(arena, "an array of %s", amount(arena, field, "objects"));
     }
     assert(!"a known field type");
@@ -104,28 +107,32 @@ int field_hint(const struct field_reader *reader, const struct field *field)
     return field->help ? err_hint(reader->err, "%s", field->help) : -1;
 }
 
-static int wrong(const struct field_reader *reader, const struct field *field, const char *found, ...)
+static int wrong(const struct field_reader *reader, const struct field *field, const char *why, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* ERR_INVALID: "name" must be <what is allowed> (<what was found>). */
-static int wrong(const struct field_reader *reader, const struct field *field, const char *found, ...)
+static int wrong(const struct field_reader *reader, const struct field *field, const char *why, ...)
 {
     const char *name = arena_printf(reader->arena, "%s%s", reader->prefix, field->name);
     char reason[128];
     va_list args;
 
-    va_start(args, found);
-    vsnprintf(reason, sizeof reason, found, args);
+    va_start(args, why);
+    vsnprintf(reason, sizeof reason, why, args);
     va_end(args);
-    err_field(reader->err, name, "\"%s\" must be %s%s%s.", name, field_allowed(reader->arena, field),
-              field->flags & FIELD_NULLABLE ? ", or null" : "", reason);
+    err_field(reader->err, name, "\"%s\" must be %s%s%s.", name,
+              field_allowed(reader->arena, field), field->flags & FIELD_NULLABLE ? ", or null" : "",
+              reason);
     return field_hint(reader, field);
 }
 
-static int wrong_kind(const struct field_reader *reader, const struct field *field, const struct json *given)
+static int wrong_kind(const struct field_reader *reader, const struct field *field,
+                      const struct json *given)
 {
-    static const char *const kinds[] = { "null", "true or false", "an integer", "a number with a fraction",
-                                         "a string", "an array", "an object" };
+    static const char *const kinds[] = {
+        "null", "true or false", "an integer", "a number with a fraction", "a string", "an array",
+        "an object"
+    };
 
     return wrong(reader, field, " (it is %s)", kinds[json_kind(given)]);
 }
@@ -148,13 +155,16 @@ static bool is_authority(struct str s)
         colon = memchr(s.data, ':', s.len);
         host.len = colon ? (size_t)(colon - s.data) : s.len;
         for (size_t at = 0; at < host.len; at++)
-            if (!strchr("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-_", host.data[at]))
+            if (!strchr("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-_",
+                        host.data[at]))
                 return false;
     }
     if (host.len == 0)
         return false;
-    return !colon || (*colon == ':' && str_int((struct str){ colon + 1, (size_t)(s.data + s.len - colon - 1) }, 1,
-                                               65535, &port));
+    return !colon
+        || (*colon == ':'
+            && str_int((struct str){ colon + 1, (size_t)(s.data + s.len - colon - 1) }, 1, 65535,
+                       &port));
 }
 
 static bool is_url(struct str s)
@@ -183,7 +193,8 @@ static int64_t choice_index(const char *list, struct str word)
     return -1;
 }
 
-static int wrong_choice(const struct field_reader *reader, const struct field *field, const char *word)
+static int wrong_choice(const struct field_reader *reader, const struct field *field,
+                        const char *word)
 {
     struct str rest = str_c(field->choices), one;
     const char *names[65] = { NULL }, *nearest;
@@ -209,8 +220,11 @@ static int check_word(const struct field_reader *reader, const struct field *fie
     case FIELD_TIME:
         /* bare digits are milliseconds, as they are in JSON */
         if (str_int(text, 0, INT64_MAX, &out->number))
-            return out->number <= CLOCK_MAX_MS ? 0 : wrong(reader, field, " (it is after the year 9999)");
-        return clock_parse(text, &out->number, &out->offset_min) ? 0 : wrong(reader, field, "%s", "");
+            return out->number <= CLOCK_MAX_MS
+                ? 0
+                : wrong(reader, field, " (it is after the year 9999)");
+        return clock_parse(text, &out->number, &out->offset_min) ? 0
+                                                                 : wrong(reader, field, "%s", "");
     default:
         if ((int64_t)text.len > field_max(field) || (int64_t)text.len < field->min)
             return wrong(reader, field, " (it has %zu)", text.len);
@@ -228,7 +242,8 @@ static int check_count(const struct field_reader *reader, const struct field *fi
 }
 
 /* The row for one element of FIELD_TEXTS or FIELD_IDS, named "tags[2]". */
-static struct field element_row(const struct field_reader *reader, const struct field *field, size_t index)
+static struct field element_row(const struct field_reader *reader, const struct field *field,
+                                size_t index)
 {
     struct field row = *field;
 
@@ -240,15 +255,17 @@ static struct field element_row(const struct field_reader *reader, const struct 
     return row;
 }
 
-static int check_element(const struct field_reader *reader, const struct field *field, struct str text,
-                         struct value *out)
+static int check_element(const struct field_reader *reader, const struct field *field,
+                         struct str text, struct value *out)
 {
     struct field row = element_row(reader, field, out->count);
     struct value element = { 0 };
 
     if (!text.data || !str_utf8_valid(text))
-        return wrong(reader, &row, "%s", text.data ? " (it is not UTF-8)" : " (it is not a string)");
-    if (check_word(reader, &row, (struct str){ str_dup(reader->arena, text), text.len }, &element) < 0)
+        return wrong(reader, &row, "%s",
+                     text.data ? " (it is not UTF-8)" : " (it is not a string)");
+    if (check_word(reader, &row, (struct str){ str_dup(reader->arena, text), text.len }, &element)
+        < 0)
         return -1;
     if (field->type == FIELD_IDS)
         out->ids[out->count++] = element.number;
@@ -267,12 +284,13 @@ static void make_room(const struct field_reader *reader, struct value *out, size
         out->list = arena_array(reader->arena, count, sizeof *out->list);
 }
 
-static int check_row(const struct field_reader *reader, const struct field *field, const struct json *given,
-                     struct value *out)
+static int check_row(const struct field_reader *reader, const struct field *field,
+                     const struct json *given, struct value *out)
 {
     struct field_reader inner = *reader;
     struct fields *fields = arena_alloc(reader->arena, sizeof *fields);
-    const char *name = arena_printf(reader->arena, "%s%s[%zu]", reader->prefix, field->name, out->count);
+    const char *name =
+        arena_printf(reader->arena, "%s%s[%zu]", reader->prefix, field->name, out->count);
 
     if (json_kind(given) != JSON_KIND_OBJECT)
         return err_field(reader->err, name, "\"%s\" must be an object.", name);
@@ -283,8 +301,8 @@ static int check_row(const struct field_reader *reader, const struct field *fiel
     return 0;
 }
 
-static int check_array(const struct field_reader *reader, const struct field *field, const struct json *given,
-                       struct value *out)
+static int check_array(const struct field_reader *reader, const struct field *field,
+                       const struct json *given, struct value *out)
 {
     size_t count = json_count(given);
 
@@ -303,8 +321,8 @@ static int check_array(const struct field_reader *reader, const struct field *fi
     return 0;
 }
 
-static int check_object(const struct field_reader *reader, const struct field *field, const struct json *given,
-                        struct value *out)
+static int check_object(const struct field_reader *reader, const struct field *field,
+                        const struct json *given, struct value *out)
 {
     struct buf text;
     bool fits;
@@ -314,13 +332,14 @@ static int check_object(const struct field_reader *reader, const struct field *f
     buf_init(&text, (size_t)field_max(field));
     json_dump(&text, given);
     fits = !text.overflow;
-    out->text = (struct str){ arena_copy(reader->arena, buf_slice(&text).data, text.len), text.len };
+    out->text =
+        (struct str){ arena_copy(reader->arena, buf_slice(&text).data, text.len), text.len };
     buf_fini(&text);
     return fits ? 0 : wrong(reader, field, " (it is larger)");
 }
 
-int field_check_json(const struct field_reader *reader, const struct field *field, const struct json *given,
-                     struct value *out)
+int field_check_json(const struct field_reader *reader, const struct field *field,
+                     const struct json *given, struct value *out)
 {
     enum json_kind kind = json_kind(given);
     struct str text = json_text(given);
@@ -332,19 +351,24 @@ int field_check_json(const struct field_reader *reader, const struct field *fiel
     }
     switch (field->type) {
     case FIELD_OBJECT: return check_object(reader, field, given, out);
-    case FIELD_TEXTS: case FIELD_IDS: case FIELD_LIST: return check_array(reader, field, given, out);
+    case FIELD_TEXTS:
+    case FIELD_IDS:
+    case FIELD_LIST: return check_array(reader, field, given, out);
     case FIELD_INT:
         out->number = json_int(given, 0);
         if (kind != JSON_KIND_INT)
             return wrong_kind(reader, field, given);
-        return out->number < field_min(field) || out->number > field_max(field) ? wrong(reader, field, "%s", "") : 0;
+        return out->number < field_min(field) || out->number > field_max(field)
+            ? wrong(reader, field, "%s", "")
+            : 0;
     case FIELD_BOOL:
         out->number = json_bool(given, false);
         return kind != JSON_KIND_BOOL ? wrong_kind(reader, field, given) : 0;
     case FIELD_TIME:
         if (kind == JSON_KIND_INT) {
             out->number = json_int(given, 0);
-            return out->number < 0 || out->number > CLOCK_MAX_MS ? wrong(reader, field, "%s", "") : 0;
+            return out->number >= 0 && out->number <= CLOCK_MAX_MS ? 0
+                                                                   : wrong(reader, field, "%s", "");
         }
         break;
     default:
@@ -356,8 +380,8 @@ int field_check_json(const struct field_reader *reader, const struct field *fiel
 }
 
 /* An object or a list given as a text is its JSON. */
-static int check_serialised(const struct field_reader *reader, const struct field *field, struct str text,
-                            struct value *out)
+static int check_serialised(const struct field_reader *reader, const struct field *field,
+                            struct str text, struct value *out)
 {
     const char *name = arena_printf(reader->arena, "%s%s", reader->prefix, field->name);
     struct err inner = { 0 };
@@ -369,8 +393,8 @@ static int check_serialised(const struct field_reader *reader, const struct fiel
 }
 
 /* Comma separated; empty parts do not count. */
-static int check_commas(const struct field_reader *reader, const struct field *field, struct str text,
-                        struct value *out)
+static int check_commas(const struct field_reader *reader, const struct field *field,
+                        struct str text, struct value *out)
 {
     struct str rest = text, part;
     size_t count = 0;
@@ -398,7 +422,9 @@ int field_check_text(const struct field_reader *reader, const struct field *fiel
     switch (field->type) {
     case FIELD_INT:
         out->text = text;
-        return str_int(text, field_min(field), field_max(field), &out->number) ? 0 : wrong(reader, field, "%s", "");
+        return str_int(text, field_min(field), field_max(field), &out->number)
+            ? 0
+            : wrong(reader, field, "%s", "");
     case FIELD_BOOL:
         out->text = text;
         out->number = choice_index(words, text);

@@ -18,7 +18,8 @@ static void put_type(struct json_writer *w, const struct field *field, const cha
     json_array_end(w);
 }
 
-/* Our limits are bytes, a schema's are characters: the maximum still holds, and a minimum only says "not empty". */
+/* Our limits are bytes, a schema's are characters: the maximum still holds, and a minimum only says
+ * "not empty". */
 static void put_text_limits(struct json_writer *w, const struct field *field)
 {
     if (field->min > 0)
@@ -126,11 +127,11 @@ static void put_constraints(struct json_writer *w, const struct field *field)
     }
 }
 
-/* A default or example is written in the table as text; in the schema it has the field's own type. */
+/* A default or example is a text in the table; in the schema it has the field's own type. */
 static void put_sample(struct json_writer *w, const struct field *field, const char *text)
 {
-    bool flag = str_is(str_c(text), "true") || str_is(str_c(text), "yes") || str_is(str_c(text), "on")
-        || str_is(str_c(text), "1");
+    bool flag = str_is(str_c(text), "true") || str_is(str_c(text), "yes")
+        || str_is(str_c(text), "on") || str_is(str_c(text), "1");
     int64_t number;
     struct str rest = str_c(text), part;
 

@@ -24,7 +24,8 @@ void id_install_key(const unsigned char new_key[16])
     memcpy(key, new_key, sizeof key);
 }
 
-/* One Feistel round. The prefix is part of what is hashed, so every kind has a permutation of its own. */
+/* One Feistel round. The prefix is part of what is hashed, so every kind has a permutation of its
+ * own. */
 static uint32_t mix(const char *prefix, int round, uint32_t half)
 {
     unsigned char input[LONGEST_PREFIX + 1 + sizeof half] = { 0 };
@@ -95,7 +96,8 @@ bool id_decode(const char *prefix, struct str text, int64_t *id)
     size_t length = strlen(prefix);
     uint64_t number = 0;
 
-    if (!str_starts(text, prefix) || text.len != length + 1 + CHARACTERS || text.data[length] != '_')
+    if (!str_starts(text, prefix) || text.len != length + 1 + CHARACTERS
+        || text.data[length] != '_')
         return false;
     for (size_t at = length + 1; at < text.len; at++) {
         const char *found = text.data[at] ? strchr(alphabet, text.data[at]) : NULL;

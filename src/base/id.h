@@ -1,5 +1,6 @@
-/* id.h - identifiers and randomness. Ids are integers inside; outside they appear as "msg_" and 13 base-32 characters
- * of a keyed permutation, so that volumes do not show and a wrong prefix never decodes. */
+/* id.h - identifiers and randomness. Ids are integers inside; outside they appear as "msg_" and 13
+ * base-32 characters of a keyed permutation, so that volumes do not show and a wrong prefix never
+ * decodes. */
 #pragma once
 
 #include "base/str.h"
@@ -27,22 +28,26 @@ struct arena;
 #define ID_AUDIT "aud"
 #define ID_PARKED "prk"
 
-/* Install the 16-byte key of the permutation (derived from the master key). Call before threads start. */
+/* Install the 16-byte key of the permutation (derived from the master key). Call before threads
+ * start. */
 void id_install_key(const unsigned char key[16]);
 
 /* Write the public form into `out` (ID_TEXT_BYTES) and return it; id 0 gives "". */
 char *id_encode(char out[ID_TEXT_BYTES], const char *prefix, int64_t id);
 const char *id_text(struct arena *arena, const char *prefix, int64_t id);
 
-/* The integer behind a public id; false when prefix, length or alphabet are wrong or the number is not positive. */
+/* The integer behind a public id; false when prefix, length or alphabet are wrong or the number is
+ * not positive. */
 bool id_decode(const char *prefix, struct str text, int64_t *id);
 
-/* Cryptographic random bytes; replaced as a whole by id_install_random in tests and the simulator (NULL: the real). */
+/* Cryptographic random bytes; replaced as a whole by id_install_random in tests and the simulator
+ * (NULL: the real). */
 void id_random(void *out, size_t size);
 void id_install_random(void (*source)(void *out, size_t size));
 
 /* A uniformly random integer below `bound` (> 0). */
 uint32_t id_random_below(uint32_t bound);
 
-/* `bytes` random bytes as base64url text with a prefix, e.g. "mh_..." (32 bytes = 256 bits). In the arena. */
+/* `bytes` random bytes as base64url text with a prefix, e.g. "mh_..." (32 bytes = 256 bits). In the
+ * arena. */
 const char *id_token(struct arena *arena, const char *prefix, size_t bytes);

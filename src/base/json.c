@@ -16,8 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* `struct json` is the library's json_t under our name. While a thread parses, what the library allocates comes from the
- * caller's arena and what it frees stays there; outside a parse the library has ordinary memory. */
+/* `struct json` is the library's json_t under our name. While a thread parses, what the library
+ * allocates comes from the caller's arena and what it frees stays there; outside a parse the
+ * library has ordinary memory. */
 static _Thread_local struct arena *parsing;
 
 static void *take(size_t size)
@@ -47,7 +48,8 @@ static json_t *library_mutable(const struct json *value)
     return (json_t *)(uintptr_t)value;      /* the library's readers take no const */
 }
 
-/* The library's reason without its "near '...'", which repeats input and may cut a character in two. */
+/* The library's reason without its "near '...'", which repeats input and may cut a character in
+ * two. */
 static void refuse(struct err *err, const json_error_t *error)
 {
     enum json_error_code code = json_error_code(error);
@@ -55,10 +57,11 @@ static void refuse(struct err *err, const json_error_t *error)
     int len = near ? (int)(near - error->text) : (int)strlen(error->text);
 
     if (code == json_error_premature_end_of_input)
-        err_set(err, ERR_MALFORMED, "The JSON ends too early, at line %d, column %d.", error->line, error->column);
+        err_set(err, ERR_MALFORMED, "The JSON ends too early, at line %d, column %d.", error->line,
+                error->column);
     else
-        err_set(err, ERR_MALFORMED, "Not valid JSON at line %d, column %d: %.*s.", error->line, error->column, len,
-                error->text);
+        err_set(err, ERR_MALFORMED, "Not valid JSON at line %d, column %d: %.*s.", error->line,
+                error->column, len, error->text);
     if (code == json_error_duplicate_key)
         err_hint(err, "Give each key of an object once.");
     else if (code == json_error_numeric_overflow)
@@ -133,7 +136,8 @@ const struct json *json_at(const struct json *object, const char *path)
 
 size_t json_count(const struct json *value)
 {
-    return json_kind(value) == JSON_KIND_OBJECT ? json_object_size(library(value)) : json_array_size(library(value));
+    return json_kind(value) == JSON_KIND_OBJECT ? json_object_size(library(value))
+                                                : json_array_size(library(value));
 }
 
 const struct json *json_item(const struct json *array, size_t index)
@@ -141,7 +145,8 @@ const struct json *json_item(const struct json *array, size_t index)
     return (const struct json *)json_array_get(library(array), index);
 }
 
-bool json_next(const struct json *object, void **position, const char **key, const struct json **value)
+bool json_next(const struct json *object, void **position, const char **key,
+               const struct json **value)
 {
     json_t *table = library_mutable(object);
 
@@ -169,7 +174,8 @@ double json_real(const struct json *value, double fallback)
 {
     enum json_kind kind = json_kind(value);
 
-    return kind == JSON_KIND_INT || kind == JSON_KIND_REAL ? json_number_value(library(value)) : fallback;
+    return kind == JSON_KIND_INT || kind == JSON_KIND_REAL ? json_number_value(library(value))
+                                                           : fallback;
 }
 
 bool json_bool(const struct json *value, bool fallback)

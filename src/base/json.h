@@ -1,9 +1,10 @@
 /* json.h - a thin face over the JSON library for reading, and a small append-only writer.
  *
- * Three names are also exported by the library; here they carry other linker symbols, or the library would call ours.
+ * Three names are also exported by the library; here they carry other linker symbols, or the
+ * library would call ours.
  *
- * Reading is strict: valid UTF-8, no duplicate keys, no NUL, the depth, key, node and number ceilings of limits.h. The
- * tree lives in the arena given and is never freed piece by piece. */
+ * Reading is strict: valid UTF-8, no duplicate keys, no NUL, the depth, key, node and number
+ * ceilings of limits.h. The tree lives in the arena given and is never freed piece by piece. */
 #pragma once
 
 #include "base/buf.h"
@@ -16,25 +17,28 @@
 struct arena;
 struct json;        /* one value of a parsed document */
 
-enum json_kind { JSON_KIND_NULL, JSON_KIND_BOOL, JSON_KIND_INT, JSON_KIND_REAL, JSON_KIND_STRING, JSON_KIND_ARRAY,
-                 JSON_KIND_OBJECT };
+enum json_kind {
+    JSON_KIND_NULL, JSON_KIND_BOOL, JSON_KIND_INT, JSON_KIND_REAL, JSON_KIND_STRING,
+    JSON_KIND_ARRAY, JSON_KIND_OBJECT
+};
 
-/* Parse a whole document (any JSON value). NULL and `err` (ERR_MALFORMED, with line and column; ERR_TOO_LARGE for
- * ceilings) when it is not one. */
+/* Parse a whole document (any JSON value). NULL and `err` (ERR_MALFORMED, with line and column;
+ * ERR_TOO_LARGE for ceilings) when it is not one. */
 struct json *json_parse(struct arena *arena, struct str text, struct err *err);
 
-/* The same for providers: NUL escapes are dropped and lone surrogate escapes become U+FFFD instead of being refused, and
- * the last of duplicate keys wins (contracts: storage traps). */
+/* The same for providers: NUL escapes are dropped and lone surrogate escapes become U+FFFD instead
+ * of being refused, and the last of duplicate keys wins (contracts: storage traps). */
 struct json *json_parse_lenient(struct arena *arena, struct str text, struct err *err);
 
-enum json_kind json_kind(const struct json *value);                         /* NULL counts as JSON_KIND_NULL */
-const struct json *json_get(const struct json *object, const char *key);    /* NULL when absent or not an object */
-const struct json *json_at(const struct json *object, const char *path);    /* "payload.sender", "items.0.id" */
-size_t json_count(const struct json *value);                                /* elements of an array or object */
+enum json_kind json_kind(const struct json *value);  /* NULL counts as JSON_KIND_NULL */
+const struct json *json_get(const struct json *object, const char *key);  /* NULL when absent */
+const struct json *json_at(const struct json *object, const char *path);  /* "items.0.id" */
+size_t json_count(const struct json *value);  /* elements of an array or object */
 const struct json *json_item(const struct json *array, size_t index);
 
 /* Walk an object: start with `*position` NULL; false at the end. */
-bool json_next(const struct json *object, void **position, const char **key, const struct json **value);
+bool json_next(const struct json *object, void **position, const char **key,
+               const struct json **value);
 
 /* Typed reads: the absent slice / fallback when the value is missing or of another kind. */
 struct str json_text(const struct json *value);
@@ -45,7 +49,8 @@ bool json_bool(const struct json *value, bool fallback);
 /* Serialise compactly, keys in document order, into `out`. */
 void json_dump(struct buf *out, const struct json *value);
 
-/* --- Writer: appends to a buf; commas are its own business. Keys are trusted literals. Strings must be valid UTF-8. --- */
+/* --- Writer: appends to a buf; commas are its own business. Keys are trusted literals. Strings
+ * must be valid UTF-8. --- */
 struct json_writer {
     struct buf *out;
     bool comma;
@@ -57,16 +62,16 @@ void json_object_end(struct json_writer *w);
 void json_array(struct json_writer *w) __asm__("hub_json_array");
 void json_array_end(struct json_writer *w);
 void json_key(struct json_writer *w, const char *key);
-void json_put_text(struct json_writer *w, struct str text);     /* absent slice writes null */
+void json_put_text(struct json_writer *w, struct str text);  /* absent slice writes null */
 void json_put_int(struct json_writer *w, int64_t number);
 void json_put_real(struct json_writer *w, double number);
 void json_put_bool(struct json_writer *w, bool flag);
 void json_put_null(struct json_writer *w);
-void json_put_raw(struct json_writer *w, struct str json);      /* already serialised JSON */
+void json_put_raw(struct json_writer *w, struct str json);  /* already serialised JSON */
 
 /* key and value in one call */
 void json_text_at(struct json_writer *w, const char *key, struct str text);
 void json_cstr_at(struct json_writer *w, const char *key, const char *text);
 void json_int_at(struct json_writer *w, const char *key, int64_t number);
 void json_bool_at(struct json_writer *w, const char *key, bool flag);
-void json_time_at(struct json_writer *w, const char *key, int64_t ms);  /* RFC 3339 text; 0 writes null */
+void json_time_at(struct json_writer *w, const char *key, int64_t ms);  /* 0: null */

@@ -42,8 +42,8 @@ static int fail_limit(const struct scan *scan, size_t at, const char *what, int 
     return fail(scan, ERR_TOO_LARGE, at, text);
 }
 
-/* Put `with` in the place of `[from, to)`. No replacement is longer than what it replaces, but for the two bytes behind
- * a too large integer, which is at least 19 bytes long. */
+/* Put `with` in the place of `[from, to)`. No replacement is longer than what it replaces, but for
+ * the two bytes behind a too large integer, which is at least 19 bytes long. */
 static void replace(struct scan *scan, size_t from, size_t to, const char *with)
 {
     size_t len = strlen(with);
@@ -57,6 +57,14 @@ static void replace(struct scan *scan, size_t from, size_t to, const char *with)
     scan->copied = to;
 }
 
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* The four hex digits of a \u escape at `at`, or -1. */
 static int unit_at(const struct scan *scan, size_t at)
 {
@@ -65,8 +73,7 @@ static int unit_at(const struct scan *scan, size_t at)
     if (at + 6 > scan->text.len || scan->text.data[at] != '\\' || scan->text.data[at + 1] != 'u')
         return -1;
     for (size_t digit = at + 2; digit < at + 6; digit++) {
-        char c = scan->text.data[digit];
-        int value = c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+        int value = hex_value(scan->text.data[digit]);
 
         if (value < 0)
             return -1;
@@ -117,7 +124,7 @@ static int scan_string(struct scan *scan)
         else if (scan_escape(scan) < 0)
             return -1;
     }
-    scan->at++;     /* the closing quote; behind the end when there is none, which the library will say */
+    scan->at++;     /* the closing quote, or behind the end: the library will say so */
     return 0;
 }
 
@@ -193,12 +200,14 @@ int json_scan(struct str *text, struct arena *repair, struct err *err)
     if (str_trim(*text).len == 0)
         return err_set(err, ERR_MALFORMED, "The JSON document is empty.");
     if (valid < text->len)
-        return fail(&scan, ERR_MALFORMED, valid, text->data[valid] == '\0' ? "A NUL byte" : "Bytes that are not UTF-8");
+        return fail(&scan, ERR_MALFORMED, valid,
+                    text->data[valid] == '\0' ? "A NUL byte" : "Bytes that are not UTF-8");
     while (scan.at < text->len) {
         if (scan_token(&scan) < 0)
             return -1;
         if (scan.values > LIMIT_JSON_NODES)
-            return fail_limit(&scan, scan.at, "The document has too many keys and values", LIMIT_JSON_NODES);
+            return fail_limit(&scan, scan.at, "The document has too many keys and values",
+                              LIMIT_JSON_NODES);
     }
     if (scan.out) {
         replace(&scan, text->len, text->len, "");

@@ -1,4 +1,5 @@
-/* The writer half of json.h: every answer goes through it, so text is copied in runs between the bytes to escape. */
+/* The writer half of json.h: every answer goes through it, so text is copied in runs between the
+ * bytes to escape. */
 #include "base/clock.h"
 #include "base/json.h"
 
@@ -78,7 +79,8 @@ static size_t plain_run(const char *data, size_t len)
         quote = word ^ (ones * '"');
         slash = word ^ (ones * '\\');
         /* a byte below 0x20, or equal to one of the two, leaves its high bit set */
-        if ((((word - ones * 0x20) & ~word) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash)) & high)
+        if ((((word - ones * 0x20) & ~word) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash))
+            & high)
             break;
     }
     while (at < len && (unsigned char)data[at] >= 0x20 && data[at] != '"' && data[at] != '\\')

@@ -54,7 +54,8 @@ static bool out_of_time(void)
     return late;
 }
 
-/* Write what poll() allows, in pieces that a pipe takes without blocking. False: the reader is gone or too slow. */
+/* Write what poll() allows, in pieces that a pipe takes without blocking. False: the reader is gone
+ * or too slow. */
 static bool write_out(const char *data, size_t len)
 {
     while (len > 0) {
@@ -120,7 +121,8 @@ static void *write_lines(void *unused)
             pthread_cond_wait(&state.filled, &state.lock);
             continue;
         }
-        len = LIMIT_LOG_RING_BYTES - state.head < state.used ? LIMIT_LOG_RING_BYTES - state.head : state.used;
+        len = LIMIT_LOG_RING_BYTES - state.head < state.used ? LIMIT_LOG_RING_BYTES - state.head
+                                                             : state.used;
         pthread_mutex_unlock(&state.lock);
         /* nobody else moves `head`, and writers only append behind what is being written */
         ok = write_out(state.ring + state.head, len);

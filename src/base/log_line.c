@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define SHOWN_HASH_BYTES 8
+#define MORE "\xe2\x80\xa6"  /* an ellipsis */
 #define MESSAGE_BYTES 256   /* all of it escaped still leaves most of a line */
 #define TAIL_BYTES 32       /* for the mark of a cut line and its end */
 
@@ -43,8 +44,10 @@ static bool is_bare(struct str text)
     if (text.len == 0)
         return false;
     for (size_t at = 0; at < text.len; at++)
-        if (!strchr("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_.:/+@,%#*()[]{}<>?!&;~$^|",
-                    text.data[at]) || text.data[at] == '\0')
+        if (!strchr("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_.:/"
+                    "+@,%#*()[]{}<>?!&;~$^|",
+                    text.data[at])
+            || text.data[at] == '\0')
             return false;
     return true;
 }
@@ -77,7 +80,7 @@ static void add_plain(struct arena *arena, struct buf *out, struct str text, boo
         text.data += run;
         text.len -= run;
     }
-    buf_puts(out, cut ? "…\"" : "\"");
+    buf_puts(out, cut ? MORE "\"" : "\"");
 }
 
 static void add_json(struct arena *arena, struct buf *out, struct str text, bool cut)
@@ -85,7 +88,8 @@ static void add_json(struct arena *arena, struct buf *out, struct str text, bool
     struct json_writer w = json_writer(out);
 
     if (text.data)
-        text = str_c(arena_printf(arena, "%s%s", str_printable(arena, text, true), cut ? "…" : ""));
+        text = str_c(
+            arena_printf(arena, "%s%s", str_printable(arena, text, true), cut ? MORE : ""));
     json_put_text(&w, text);
 }
 
@@ -114,8 +118,8 @@ static void add_field(struct arena *arena, struct buf *out, const struct log_sty
         add_plain(arena, out, text, cut);
 }
 
-void log_line(struct buf *out, const struct log_style *style, enum log_level level, const char *message,
-              const struct log_field *fields)
+void log_line(struct buf *out, const struct log_style *style, enum log_level level,
+              const char *message, const struct log_field *fields)
 {
     struct arena *arena = arena_new(0);
     char time[CLOCK_ISO_BYTES];

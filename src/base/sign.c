@@ -23,8 +23,8 @@ void sign_hmac_sha256(struct str key, struct str data, unsigned char out[SIGN_HA
 {
     assert(key.len <= INT32_MAX);
     /* a NULL key would mean "the key of the last call" to the library */
-    if (!HMAC(EVP_sha256(), key.data ? key.data : "", (int)key.len, (const unsigned char *)data.data, data.len,
-              out, NULL))
+    if (!HMAC(EVP_sha256(), key.data ? key.data : "", (int)key.len,
+              (const unsigned char *)data.data, data.len, out, NULL))
         mem_exhausted(data.len);
 }
 
@@ -80,7 +80,8 @@ static bool decode(struct arena *arena, struct str text, int variant, struct str
     size_t room = text.len / 4 * 3 + 3, len;
     unsigned char *bytes = arena_alloc(arena, room + 1);
 
-    if (!text.data || sodium_base642bin(bytes, room, text.data, text.len, NULL, &len, NULL, variant) != 0)
+    if (!text.data
+        || sodium_base642bin(bytes, room, text.data, text.len, NULL, &len, NULL, variant) != 0)
         return false;
     bytes[len] = '\0';
     *out = (struct str){ (const char *)bytes, len };
@@ -129,15 +130,16 @@ struct str sign_seal(struct arena *arena, const unsigned char key[SIGN_KEY_BYTES
     return (struct str){ (const char *)out, size };
 }
 
-int sign_unseal(struct arena *arena, const unsigned char key[SIGN_KEY_BYTES], struct str sealed, const char *context,
-                struct str *plain, struct err *err)
+int sign_unseal(struct arena *arena, const unsigned char key[SIGN_KEY_BYTES], struct str sealed,
+                const char *context, struct str *plain, struct err *err)
 {
     const unsigned char *bytes = (const unsigned char *)sealed.data;
     unsigned long long written;
     unsigned char *out;
 
     if (sealed.len < 1 + NONCE_BYTES + TAG_BYTES || bytes[0] != SEAL_VERSION) {
-        err_set(err, ERR_INTERNAL, "The sealed value %s is damaged or of an unknown version.", context);
+        err_set(err, ERR_INTERNAL, "The sealed value %s is damaged or of an unknown version.",
+                context);
         return err_hint(err, "Restore the row from a backup, or set the secret again.");
     }
     out = arena_alloc(arena, sealed.len);

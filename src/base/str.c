@@ -108,7 +108,7 @@ bool str_eq_secret(struct str a, struct str b)
     return a.len == b.len && sodium_memcmp(a.data, b.data, a.len) == 0;
 }
 
-/* Bytes of the well-formed sequence at `at` (at least one byte is left), or 0; Unicode's table 3-7. */
+/* Bytes of the well-formed sequence at `at` (one byte is left), or 0; Unicode's table 3-7. */
 static size_t sequence(const unsigned char *at, size_t left)
 {
     unsigned char low = 0x80, high = 0xbf;
@@ -184,7 +184,8 @@ size_t str_utf16_length(struct str s)
     size_t length = 0;
 
     for (size_t at = 0; at < s.len; at++)
-        length += (((unsigned char)s.data[at] & 0xc0) != 0x80) + ((unsigned char)s.data[at] >= 0xf0);
+        length +=
+            (((unsigned char)s.data[at] & 0xc0) != 0x80) + ((unsigned char)s.data[at] >= 0xf0);
     return length;
 }
 

@@ -1,5 +1,5 @@
-/* str.h - slices of bytes that somebody else owns, and what is done to text. No function here allocates except into a
- * given arena. */
+/* str.h - slices of bytes that somebody else owns, and what is done to text. No function here
+ * allocates except into a given arena. */
 #pragma once
 
 #include <stdbool.h>
@@ -28,8 +28,8 @@ bool str_starts(struct str a, const char *prefix);
 /* Without leading and trailing ASCII white space. */
 struct str str_trim(struct str s);
 
-/* Cut `*rest` at the first `separator`: returns the part before it and moves `*rest` behind it. Returns false when
- * `*rest` is absent; the last part makes it absent. */
+/* Cut `*rest` at the first `separator`: returns the part before it and moves `*rest` behind it.
+ * Returns false when `*rest` is absent; the last part makes it absent. */
 bool str_split(struct str *rest, char separator, struct str *part);
 
 /* A decimal number with optional minus, whole slice, in [min, max]. False leaves `*value` alone. */
@@ -48,20 +48,21 @@ size_t str_utf8_prefix(struct str s);
 size_t str_utf8_length(struct str s);
 size_t str_utf16_length(struct str s);
 
-/* A copy safe to print on a terminal: C0, C1, DEL and bidi controls become visible escapes (\x1b, \u202e); newline and
- * tab stay unless `one_line`. Result in the arena, NUL-terminated. */
+/* A copy safe to print on a terminal: C0, C1, DEL and bidi controls become visible escapes (\x1b,
+ * \u202e); newline and tab stay unless `one_line`. Result in the arena, NUL-terminated. */
 const char *str_printable(struct arena *arena, struct str s, bool one_line);
 
-/* Lower-cased, compatibility-normalised (NFKC casefold), punctuation and quotes stripped at both ends, inner white
- * space collapsed: the form in which opt-out words and rule words are compared. In the arena. */
+/* Lower-cased, compatibility-normalised (NFKC casefold), punctuation and quotes stripped at both
+ * ends, inner white space collapsed: the form in which opt-out words and rule words are compared.
+ * In the arena. */
 struct str str_fold(struct arena *arena, struct str s);
 
 /* The NFC form, with NUL dropped and invalid bytes replaced by U+FFFD. In the arena. */
 struct str str_nfc(struct arena *arena, struct str s);
 
-/* Length in bytes of the longest prefix that ends at a grapheme boundary and has at most `max_units` units, counted in
- * code points, or in UTF-16 units when `utf16`. At least one grapheme unless `s` is empty. Prefers, in the last third, a
- * boundary after white space. */
+/* Length in bytes of the longest prefix that ends at a grapheme boundary and has at most
+ * `max_units` units, counted in code points, or in UTF-16 units when `utf16`. At least one grapheme
+ * unless `s` is empty. Prefers, in the last third, a boundary after white space. */
 size_t str_cut(struct str s, size_t max_units, bool utf16);
 
 /* NUL-terminated copy in the arena; the absent slice gives NULL. */

@@ -9,7 +9,8 @@
 
 #define REPLACEMENT 0xfffd
 
-/* The code point at `*at`, which moves behind it; REPLACEMENT for one invalid byte, with `*valid` false. */
+/* The code point at `*at`, which moves behind it; REPLACEMENT for one invalid byte, with `*valid`
+ * false. */
 static int32_t next_point(struct str s, size_t *at, bool *valid)
 {
     utf8proc_int32_t point;
@@ -23,8 +24,8 @@ static int32_t next_point(struct str s, size_t *at, bool *valid)
 
 static bool is_bidi(int32_t point)
 {
-    return point == 0x061c || point == 0x200e || point == 0x200f || (point >= 0x202a && point <= 0x202e)
-        || (point >= 0x2066 && point <= 0x2069);
+    return point == 0x061c || point == 0x200e || point == 0x200f
+        || (point >= 0x202a && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069);
 }
 
 static bool must_escape(int32_t point, bool one_line)
@@ -59,7 +60,7 @@ const char *str_printable(struct arena *arena, struct str s, bool one_line)
     return out;
 }
 
-/* `s` itself when it is valid, otherwise a copy without NUL and with U+FFFD for each invalid byte. */
+/* `s` itself when valid, otherwise a copy without NUL and with U+FFFD for each invalid byte. */
 static struct str clean(struct arena *arena, struct str s)
 {
     size_t len = 0;
@@ -85,7 +86,8 @@ static struct str clean(struct arena *arena, struct str s)
 }
 
 /* Decomposed code points of valid UTF-8, with room for utf8proc_reencode, which works in place. */
-static int32_t *decompose(struct arena *arena, struct str s, utf8proc_option_t options, size_t *count)
+static int32_t *decompose(struct arena *arena, struct str s, utf8proc_option_t options,
+                          size_t *count)
 {
     const utf8proc_uint8_t *bytes = (const utf8proc_uint8_t *)s.data;
     utf8proc_ssize_t needed = utf8proc_decompose(bytes, (utf8proc_ssize_t)s.len, NULL, 0, options);
@@ -130,8 +132,8 @@ static bool is_mark(int32_t point)
     return utf8proc_category(point) == UTF8PROC_CATEGORY_MN;
 }
 
-/* Strip the edges and collapse white space in place; the new count. A mark without a letter before it (the acute
- * accent decomposes into a space and a mark) belongs to the edge. */
+/* Strip the edges and collapse white space in place; the new count. A mark without a letter before
+ * it (the acute accent decomposes into a space and a mark) belongs to the edge. */
 static size_t squeeze(int32_t *points, size_t count)
 {
     size_t first = 0, kept = 0;
@@ -158,8 +160,8 @@ static size_t squeeze(int32_t *points, size_t count)
 
 struct str str_fold(struct arena *arena, struct str s)
 {
-    const utf8proc_option_t options = UTF8PROC_STABLE | UTF8PROC_COMPAT | UTF8PROC_DECOMPOSE | UTF8PROC_CASEFOLD
-        | UTF8PROC_IGNORE;
+    const utf8proc_option_t options = UTF8PROC_STABLE | UTF8PROC_COMPAT | UTF8PROC_DECOMPOSE
+        | UTF8PROC_CASEFOLD | UTF8PROC_IGNORE;
     size_t count;
     int32_t *points;
 

@@ -84,7 +84,8 @@ static void agrees_with_libc(void **state)
         int64_t ms;
 
         gmtime_r(&time, &tm);
-        assert_int_equal(strftime(theirs, sizeof theirs, "%Y-%m-%dT%H:%M:%S.000Z", &tm), CLOCK_ISO_BYTES - 1);
+        assert_int_equal(strftime(theirs, sizeof theirs, "%Y-%m-%dT%H:%M:%S.000Z", &tm),
+                         CLOCK_ISO_BYTES - 1);
         assert_string_equal(clock_iso_into(ours, second * 1000), theirs);
         assert_true(clock_parse(str_c(ours), &ms, NULL));
         assert_int_equal(ms, second * 1000);

@@ -69,60 +69,84 @@ static int read_into(const char *text, struct fields *out, struct err *err)
 
 static void refuses(void **state)
 {
-    static const struct { const char *json, *field, *detail, *hint; } rows[] = {
+    static const struct {
+        const char *json, *field, *detail, *hint;
+    } rows[] = {
         { "{\"txet\":\"hi\"}", "txet", "Unknown field \"txet\".",
-          "Did you mean \"text\"? Allowed: text, name, limit, count, dry_run, at, url, priority, contact, metadata, tags, "
+          "Did you mean \"text\"? Allowed: text, name, limit, count, dry_run, at, url, priority, "
+          "contact, metadata, tags, "
           "ids, messages, secret." },
         { "{\"zzzzzzzz\":1}", "zzzzzzzz", "Unknown field \"zzzzzzzz\".",
-          "Allowed: text, name, limit, count, dry_run, at, url, priority, contact, metadata, tags, ids, messages, "
+          "Allowed: text, name, limit, count, dry_run, at, url, priority, contact, metadata, tags, "
+          "ids, messages, "
           "secret." },
         { "{\"a\\u001bb\":1}", "a\\x1bb", "Unknown field \"a\\x1bb\".", NULL },
-        { "{\"id\":\"msg_0\",\"text\":\"x\"}", "id", "\"id\" does not belong in the body.", "Give it in the path." },
-        { "{\"page\":1,\"text\":\"x\"}", "page", "\"page\" does not belong in the body.", "Give it in the query string." },
+        { "{\"id\":\"msg_0\",\"text\":\"x\"}", "id", "\"id\" does not belong in the body.",
+          "Give it in the path." },
+        { "{\"page\":1,\"text\":\"x\"}", "page", "\"page\" does not belong in the body.",
+          "Give it in the query string." },
         { "{}", "text", "\"text\" is required: a text of 1 to 10 bytes.", "What to say." },
-        { "{\"text\":null}", "text", "\"text\" must be a text of 1 to 10 bytes (it is null).", "What to say." },
-        { "{\"text\":7}", "text", "\"text\" must be a text of 1 to 10 bytes (it is an integer).", NULL },
-        { "{\"text\":\"\"}", "text", "\"text\" must be a text of 1 to 10 bytes (it has 0).", NULL },
-        { "{\"text\":\"12345678901\"}", "text", "\"text\" must be a text of 1 to 10 bytes (it has 11).", NULL },
-        { "{\"text\":\"x\",\"name\":[]}", "name", "\"name\" must be a text of at most 200 bytes, or null (it is an array).",
+        { "{\"text\":null}", "text", "\"text\" must be a text of 1 to 10 bytes (it is null).",
+          "What to say." },
+        { "{\"text\":7}", "text", "\"text\" must be a text of 1 to 10 bytes (it is an integer).",
           NULL },
-        { "{\"text\":\"x\",\"limit\":0}", "limit", "\"limit\" must be an integer from 1 to 500.", "For example: 100" },
-        { "{\"text\":\"x\",\"limit\":501}", "limit", "\"limit\" must be an integer from 1 to 500.", NULL },
-        { "{\"text\":\"x\",\"limit\":\"5\"}", "limit", "\"limit\" must be an integer from 1 to 500 (it is a string).", NULL },
+        { "{\"text\":\"\"}", "text", "\"text\" must be a text of 1 to 10 bytes (it has 0).", NULL },
+        { "{\"text\":\"12345678901\"}", "text",
+          "\"text\" must be a text of 1 to 10 bytes (it has 11).", NULL },
+        { "{\"text\":\"x\",\"name\":[]}", "name",
+          "\"name\" must be a text of at most 200 bytes, or null (it is an array).", NULL },
+        { "{\"text\":\"x\",\"limit\":0}", "limit", "\"limit\" must be an integer from 1 to 500.",
+          "For example: 100" },
+        { "{\"text\":\"x\",\"limit\":501}", "limit", "\"limit\" must be an integer from 1 to 500.",
+          NULL },
+        { "{\"text\":\"x\",\"limit\":\"5\"}", "limit",
+          "\"limit\" must be an integer from 1 to 500 (it is a string).", NULL },
         { "{\"text\":\"x\",\"limit\":5.0}", "limit",
           "\"limit\" must be an integer from 1 to 500 (it is a number with a fraction).", NULL },
-        { "{\"text\":\"x\",\"count\":true}", "count", "\"count\" must be an integer (it is true or false).", NULL },
-        { "{\"text\":\"x\",\"dry_run\":1}", "dry_run", "\"dry_run\" must be true or false (it is an integer).", NULL },
+        { "{\"text\":\"x\",\"count\":true}", "count",
+          "\"count\" must be an integer (it is true or false).", NULL },
+        { "{\"text\":\"x\",\"dry_run\":1}", "dry_run",
+          "\"dry_run\" must be true or false (it is an integer).", NULL },
         { "{\"text\":\"x\",\"at\":\"tomorrow\"}", "at",
-          "\"at\" must be a time like \"2026-11-20T18:42:26Z\" or milliseconds since 1970, or null.", NULL },
+          "\"at\" must be a time like \"2026-11-20T18:42:26Z\" or milliseconds since 1970, or "
+          "null.",
+          NULL },
         { "{\"text\":\"x\",\"at\":-1}", "at", NULL, NULL },
         { "{\"text\":\"x\",\"at\":\"2026-11-20T18:42:26\"}", "at", NULL, NULL },
         { "{\"text\":\"x\",\"url\":\"ftp://example.org\"}", "url",
-          "\"url\" must be an absolute http or https URL without credentials, of at most 8192 bytes.", NULL },
-        { "{\"text\":\"x\",\"priority\":\"hihg\"}", "priority", "\"priority\" must be one of: low, normal, high.",
-          "Did you mean \"high\"?" },
-        { "{\"text\":\"x\",\"priority\":\"\"}", "priority", "\"priority\" must be one of: low, normal, high.", "" },
+          "\"url\" must be an absolute http or https URL without credentials, of at most 8192 "
+          "bytes.",
+          NULL },
+        { "{\"text\":\"x\",\"priority\":\"hihg\"}", "priority",
+          "\"priority\" must be one of: low, normal, high.", "Did you mean \"high\"?" },
+        { "{\"text\":\"x\",\"priority\":\"\"}", "priority",
+          "\"priority\" must be one of: low, normal, high.", "" },
         { "{\"text\":\"x\",\"priority\":\"low|normal\"}", "priority", NULL, NULL },
         { "{\"text\":\"x\",\"contact\":\"con_0\"}", "contact",
           "\"contact\" must be an id like \"con_\" and 13 characters.", NULL },
         { "{\"text\":\"x\",\"metadata\":[1]}", "metadata",
           "\"metadata\" must be a JSON object of at most 40 bytes (it is an array).", NULL },
-        { "{\"text\":\"x\",\"metadata\":{\"k\":\"1234567890123456789012345678901234567890\"}}", "metadata",
-          "\"metadata\" must be a JSON object of at most 40 bytes (it is larger).", NULL },
-        { "{\"text\":\"x\",\"tags\":\"a\"}", "tags", "\"tags\" must be an array of at most 3 texts (it is a string).", NULL },
+        { "{\"text\":\"x\",\"metadata\":{\"k\":\"1234567890123456789012345678901234567890\"}}",
+          "metadata", "\"metadata\" must be a JSON object of at most 40 bytes (it is larger).",
+          NULL },
+        { "{\"text\":\"x\",\"tags\":\"a\"}", "tags",
+          "\"tags\" must be an array of at most 3 texts (it is a string).", NULL },
         { "{\"text\":\"x\",\"tags\":[\"a\",\"b\",\"c\",\"d\"]}", "tags",
           "\"tags\" must be an array of at most 3 texts (it has 4).", NULL },
         { "{\"text\":\"x\",\"tags\":[\"a\",7]}", "tags[1]",
           "\"tags[1]\" must be a text of 1 to 8192 bytes (it is not a string).", NULL },
         { "{\"text\":\"x\",\"tags\":[\"\"]}", "tags[0]", NULL, NULL },
-        { "{\"text\":\"x\",\"ids\":[\"msg_x\"]}", "ids[0]", "\"ids[0]\" must be an id like \"msg_\" and 13 characters.",
-          NULL },
+        { "{\"text\":\"x\",\"ids\":[\"msg_x\"]}", "ids[0]",
+          "\"ids[0]\" must be an id like \"msg_\" and 13 characters.", NULL },
         { "{\"text\":\"x\",\"messages\":[]}", "messages",
           "\"messages\" must be an array of 1 to 4 objects (it has 0).", NULL },
         { "{\"text\":\"x\",\"messages\":{}}", "messages", NULL, NULL },
-        { "{\"text\":\"x\",\"messages\":[{\"text\":\"a\"},7]}", "messages[1]", "\"messages[1]\" must be an object.", NULL },
-        { "{\"text\":\"x\",\"messages\":[{\"text\":\"a\"},{\"text\":\"a\"},{\"text\":\"a\"},{\"text\":7}]}",
-          "messages[3].text", "\"messages[3].text\" must be a text of 1 to 10 bytes (it is an integer).", NULL },
+        { "{\"text\":\"x\",\"messages\":[{\"text\":\"a\"},7]}", "messages[1]",
+          "\"messages[1]\" must be an object.", NULL },
+        { "{\"text\":\"x\",\"messages\":[{\"text\":\"a\"},{\"text\":\"a\"},{\"text\":\"a\"},{"
+          "\"text\":7}]}",
+          "messages[3].text",
+          "\"messages[3].text\" must be a text of 1 to 10 bytes (it is an integer).", NULL },
         { "{\"text\":\"x\",\"messages\":[{}]}", "messages[0].text",
           "\"messages[0].text\" is required: a text of 1 to 10 bytes.", NULL },
         { "{\"text\":\"x\",\"messages\":[{\"text\":\"a\",\"knd\":\"sms\"}]}", "messages[0].knd",
@@ -236,8 +260,9 @@ static void sets_from_text(void **state)
     for (size_t row = 0; row < ARRAY_LEN(rows); row++) {
         field_begin(arena, table, &fields);
         err_clear(&err);
-        assert_int_equal(field_set_text(arena, &fields, rows[row].name, str_c(rows[row].text), &err),
-                         rows[row].ok ? 0 : -1);
+        assert_int_equal(
+            field_set_text(arena, &fields, rows[row].name, str_c(rows[row].text), &err),
+            rows[row].ok ? 0 : -1);
         assert_int_equal(err.code, rows[row].ok ? ERR_NONE : ERR_INVALID);
         if (rows[row].ok)
             assert_int_equal(field_number(&fields, rows[row].name, -1), rows[row].number);
@@ -254,24 +279,55 @@ static void sets_from_text(void **state)
 
 static void knows_urls(void **state)
 {
-    static const struct { const char *url; bool ok; } rows[] = {
-        { "http://a", true }, { "HTTPS://Example.org/", true }, { "http://127.0.0.1:1/x", true },
-        { "http://[::1]:8080/x", true }, { "https://[fe80::1]", true }, { "https://a.b/c?d={e}|f#g", true },
-        { "https://a/\xc3\xa9", true }, { "https://a?x@y", true }, { "https://a_b.example", true },
-        { "", false }, { "http://", false }, { "https:///x", false }, { "http:/a", false }, { "//a", false },
-        { "a.example/x", false }, { "ftp://a", false }, { "javascript:alert(1)", false }, { "file:///etc/passwd", false },
-        { "http://user@a", false }, { "http://user:pass@a/", false }, { "http://a b", false }, { "http://a/\n", false },
-        { "http://a/\tb", false }, { "http://a/\x7f", false }, { "http://a\\@b", false }, { "http://a:0", false },
-        { "http://a:65536", false }, { "http://a:", false }, { "http://a:x", false }, { "http://:80", false },
-        { "http://[::1", false }, { "http://[::1]x", false }, { "http://[]", false }, { "http://[g::1]/", false },
-        { "http://\xc3\xa9.example", false }, { " http://a", false }, { "http://a/\"", false }, { "http://a/<b>", false },
+    static const struct {
+        const char *url; bool ok;
+    } rows[] = {
+        { "http://a", true },
+        { "HTTPS://Example.org/", true },
+        { "http://127.0.0.1:1/x", true },
+        { "http://[::1]:8080/x", true },
+        { "https://[fe80::1]", true },
+        { "https://a.b/c?d={e}|f#g", true },
+        { "https://a/\xc3\xa9", true },
+        { "https://a?x@y", true },
+        { "https://a_b.example", true },
+        { "", false },
+        { "http://", false },
+        { "https:///x", false },
+        { "http:/a", false },
+        { "//a", false },
+        { "a.example/x", false },
+        { "ftp://a", false },
+        { "javascript:alert(1)", false },
+        { "file:///etc/passwd", false },
+        { "http://user@a", false },
+        { "http://user:pass@a/", false },
+        { "http://a b", false },
+        { "http://a/\n", false },
+        { "http://a/\tb", false },
+        { "http://a/\x7f", false },
+        { "http://a\\@b", false },
+        { "http://a:0", false },
+        { "http://a:65536", false },
+        { "http://a:", false },
+        { "http://a:x", false },
+        { "http://:80", false },
+        { "http://[::1", false },
+        { "http://[::1]x", false },
+        { "http://[]", false },
+        { "http://[g::1]/", false },
+        { "http://\xc3\xa9.example", false },
+        { " http://a", false },
+        { "http://a/\"", false },
+        { "http://a/<b>", false },
     };
     struct fields fields;
 
     (void)state;
     for (size_t row = 0; row < ARRAY_LEN(rows); row++) {
         field_begin(arena, table, &fields);
-        if ((field_set_text(arena, &fields, "url", str_c(rows[row].url), NULL) == 0) != rows[row].ok)
+        if ((field_set_text(arena, &fields, "url", str_c(rows[row].url), NULL) == 0)
+            != rows[row].ok)
             fail_msg("%s should be %s", rows[row].url, rows[row].ok ? "accepted" : "refused");
     }
 }
@@ -319,7 +375,9 @@ static void describes_itself(void **state)
     (void)state;
     buf_init(&out, LIMIT_JSON_BYTES);
     field_schema(&out, &table[3]);
-    assert_string_equal(out.data, "{\"type\":\"integer\",\"minimum\":1,\"maximum\":500,\"default\":50,\"examples\":[100]}");
+    assert_string_equal(
+        out.data,
+        "{\"type\":\"integer\",\"minimum\":1,\"maximum\":500,\"default\":50,\"examples\":[100]}");
     buf_clear(&out);
     field_schema(&out, &table[2]);
     assert_string_equal(out.data, "{\"type\":[\"string\",\"null\"],\"maxLength\":200}");
@@ -337,8 +395,11 @@ static void describes_itself(void **state)
     assert_string_equal(json_text(json_at(schema, "required.0")).data, "text");
     assert_false(json_bool(json_get(schema, "additionalProperties"), true));
     assert_string_equal(json_text(json_at(schema, "properties.priority.enum.2")).data, "high");
-    assert_string_equal(json_text(json_at(schema, "properties.contact.pattern")).data, "^con_[0-9a-hjkmnp-tv-z]{13}$");
-    assert_string_equal(json_text(json_at(schema, "properties.messages.items.properties.kind.default")).data, "sms");
+    assert_string_equal(json_text(json_at(schema, "properties.contact.pattern")).data,
+                        "^con_[0-9a-hjkmnp-tv-z]{13}$");
+    assert_string_equal(
+        json_text(json_at(schema, "properties.messages.items.properties.kind.default")).data,
+        "sms");
     assert_int_equal(json_int(json_at(schema, "properties.messages.maxItems"), 0), 4);
     assert_string_equal(json_text(json_at(schema, "properties.ids.items.type")).data, "string");
     assert_true(json_bool(json_at(schema, "properties.secret.writeOnly"), false));

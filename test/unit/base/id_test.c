@@ -17,7 +17,8 @@ static const unsigned char key[16] = "sixteen bytes...";
 
 static void round_trips(void **state)
 {
-    static const int64_t ids[] = { 1, 2, 255, 65536, 1LL << 32, (1LL << 32) - 1, 1LL << 53, INT64_MAX };
+    static const int64_t ids[] = { 1,         2,        255, 65536, 1LL << 32, (1LL << 32) - 1,
+                                   1LL << 53, INT64_MAX };
     char text[ID_TEXT_BYTES];
     int64_t id;
 

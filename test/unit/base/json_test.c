@@ -47,15 +47,30 @@ static const char *dumped(const struct json *value)
 
 static void accepts(void **state)
 {
-    static const struct { const char *text, *compact; } rows[] = {
-        { "{}", "{}" }, { " [ ] ", "[]" }, { "null", "null" }, { "\ttrue\n", "true" }, { "-0", "0" }, { "7", "7" },
-        { "\"\"", "\"\"" }, { "[1,2.5,\"x\",null,false,{\"a\":[]}]", "[1,2.5,\"x\",null,false,{\"a\":[]}]" },
-        { "{\"z\":1,\"a\":2,\"m\":{\"y\":3,\"b\":4}}", "{\"z\":1,\"a\":2,\"m\":{\"y\":3,\"b\":4}}" },
-        { "9223372036854775807", "9223372036854775807" }, { "-9223372036854775808", "-9223372036854775808" },
-        { "1e3", "1000.0" }, { "0.1", "0.1" }, { "1e-7", "1e-07" }, { "1.7976931348623157e308", "1.7976931348623157e+308" },
+    static const struct {
+        const char *text, *compact;
+    } rows[] = {
+        { "{}", "{}" },
+        { " [ ] ", "[]" },
+        { "null", "null" },
+        { "\ttrue\n", "true" },
+        { "-0", "0" },
+        { "7", "7" },
+        { "\"\"", "\"\"" },
+        { "[1,2.5,\"x\",null,false,{\"a\":[]}]", "[1,2.5,\"x\",null,false,{\"a\":[]}]" },
+        { "{\"z\":1,\"a\":2,\"m\":{\"y\":3,\"b\":4}}",
+          "{\"z\":1,\"a\":2,\"m\":{\"y\":3,\"b\":4}}" },
+        { "9223372036854775807", "9223372036854775807" },
+        { "-9223372036854775808", "-9223372036854775808" },
+        { "1e3", "1000.0" },
+        { "0.1", "0.1" },
+        { "1e-7", "1e-07" },
+        { "1.7976931348623157e308", "1.7976931348623157e+308" },
         { "\"\\u00e9\\ud83d\\ude00\\/\"", "\"\xc3\xa9\xf0\x9f\x98\x80/\"" },
-        { "\"\\\"\\\\\\b\\f\\n\\r\\t\\u0001\\u001f\"", "\"\\\"\\\\\\b\\f\\n\\r\\t\\u0001\\u001f\"" },
-        { "{\"a\":1,\"A\":2,\"\":3}", "{\"a\":1,\"A\":2,\"\":3}" }, { "\"\x7f\"", "\"\x7f\"" },
+        { "\"\\\"\\\\\\b\\f\\n\\r\\t\\u0001\\u001f\"",
+          "\"\\\"\\\\\\b\\f\\n\\r\\t\\u0001\\u001f\"" },
+        { "{\"a\":1,\"A\":2,\"\":3}", "{\"a\":1,\"A\":2,\"\":3}" },
+        { "\"\x7f\"", "\"\x7f\"" },
         { "{\"k\\\"ey\":\"\\\\u0000\"}", "{\"k\\\"ey\":\"\\\\u0000\"}" },
     };
 
@@ -66,7 +81,8 @@ static void accepts(void **state)
 
         assert_string_equal(err.detail, "");
         assert_string_equal(dumped(value), rows[row].compact);
-        assert_string_equal(dumped(json_parse(arena, str_c(rows[row].compact), &err)), rows[row].compact);
+        assert_string_equal(dumped(json_parse(arena, str_c(rows[row].compact), &err)),
+                            rows[row].compact);
     }
 }
 
@@ -163,12 +179,17 @@ static void keeps_ceilings(void **state)
 {
     (void)state;
     assert_non_null(json_parse(arena, with_keys(LIMIT_JSON_KEYS), NULL));
-    over(with_keys(LIMIT_JSON_KEYS + 1), "An object has too many keys (the limit is 1000) at line 1, column ");
-    assert_non_null(json_parse(arena, built("", "[", 31, "[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]"), NULL));
-    over(built("", "[", 32, "[]"), "The document is nested too deep (the limit is 32) at line 1, column 33.");
-    over(built("", "[", 1000000, ""), "The document is nested too deep (the limit is 32) at line 1, column 33.");
+    over(with_keys(LIMIT_JSON_KEYS + 1),
+         "An object has too many keys (the limit is 1000) at line 1, column ");
+    assert_non_null(
+        json_parse(arena, built("", "[", 31, "[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]"), NULL));
+    over(built("", "[", 32, "[]"),
+         "The document is nested too deep (the limit is 32) at line 1, column 33.");
+    over(built("", "[", 1000000, ""),
+         "The document is nested too deep (the limit is 32) at line 1, column 33.");
     assert_non_null(json_parse(arena, built("[0", ",0", LIMIT_JSON_NODES - 2, "]"), NULL));
-    over(built("[0", ",0", LIMIT_JSON_NODES - 1, "]"), "The document has too many keys and values (the limit is 200000)");
+    over(built("[0", ",0", LIMIT_JSON_NODES - 1, "]"),
+         "The document has too many keys and values (the limit is 200000)");
     assert_non_null(json_parse(arena, built("0.", "1", LIMIT_JSON_NUMBER_CHARS - 2, ""), NULL));
     over(built("[0.", "1", LIMIT_JSON_NUMBER_CHARS - 1, "]"),
          "A number has too many characters (the limit is 64) at line 1, column 2.");
@@ -188,7 +209,8 @@ static void lenient_repairs(void **state)
         { "[-9223372036854775809]", "[-9.223372036854776e+18]" }, { "[9223372036854775807]", "[9223372036854775807]" },
         { "{\"plain\":true}", "{\"plain\":true}" },
     };
-    static const char *const refused[] = { "", "{", "[1,]", "\"\xff\"", "\"\\u00g0\"", "[1e999]", "\"\\ud83", "\"\\" };
+    static const char *const refused[] = { "",        "{",        "[1,]", "\"\xff\"", "\"\\u00g0\"",
+                                           "[1e999]", "\"\\ud83", "\"\\" };
 
     (void)state;
     for (size_t row = 0; row < ARRAY_LEN(rows); row++) {
@@ -201,14 +223,17 @@ static void lenient_repairs(void **state)
     for (size_t row = 0; row < ARRAY_LEN(refused); row++)
         assert_null(json_parse_lenient(arena, str_c(refused[row]), NULL));
     /* the longest possible growth still fits */
-    assert_non_null(json_parse_lenient(arena, built("[1", ",9999999999999999999", 100000, ",\"\\u0000\"]"), NULL));
+    assert_non_null(json_parse_lenient(
+        arena, built("[1", ",9999999999999999999", 100000, ",\"\\u0000\"]"), NULL));
 }
 
 static void reads(void **state)
 {
-    const struct json *root = json_parse(arena, STR("{\"text\":\"hi\",\"n\":-5,\"r\":2.5,\"yes\":true,\"none\":null,"
-                                                    "\"items\":[{\"id\":\"a\"},{\"id\":\"b\"}],\"o\":{\"x\":{\"y\":1}}}"),
-                                         NULL);
+    const struct json *root =
+        json_parse(arena,
+                   STR("{\"text\":\"hi\",\"n\":-5,\"r\":2.5,\"yes\":true,\"none\":null,"
+                       "\"items\":[{\"id\":\"a\"},{\"id\":\"b\"}],\"o\":{\"x\":{\"y\":1}}}"),
+                   NULL);
     static const char *const keys[] = { "text", "n", "r", "yes", "none", "items", "o" };
     const struct json *value;
     void *position = NULL;
@@ -282,9 +307,11 @@ static void writes(void **state)
     json_put_real(&w, (double)INFINITY);
     json_array_end(&w);
     json_object_end(&w);
-    assert_string_equal(out.data, "{\"text\":\"a\\\"b\\\\c\\n\\t\\u0001 caf\xc3\xa9 \x7f\",\"none\":null,"
-                                  "\"n\":-9223372036854775808,\"yes\":true,\"at\":\"2026-11-20T18:42:26.123Z\","
-                                  "\"never\":null,\"list\":[1,{},[],null,false,{\"raw\":1},null,0.1,3.0,null,null]}");
+    assert_string_equal(
+        out.data,
+        "{\"text\":\"a\\\"b\\\\c\\n\\t\\u0001 caf\xc3\xa9 \x7f\",\"none\":null,"
+        "\"n\":-9223372036854775808,\"yes\":true,\"at\":\"2026-11-20T18:42:26.123Z\","
+        "\"never\":null,\"list\":[1,{},[],null,false,{\"raw\":1},null,0.1,3.0,null,null]}");
     assert_non_null(json_parse(arena, buf_slice(&out), NULL));
     buf_fini(&out);
     buf_init(&out, 20);
@@ -322,7 +349,9 @@ static void escapes_round_trip(void **state)
 
 static void reals_round_trip(void **state)
 {
-    static const double rows[] = { 0.1, 1.0 / 3, 1e300, 5e-324, DBL_MAX, DBL_MIN, -2.5, 123456789.123456789, 1e15, 1e17 };
+    static const double rows[] = { 0.1,     1.0 / 3, 1e300, 5e-324,
+                                   DBL_MAX, DBL_MIN, -2.5,  123456789.123456789,
+                                   1e15,    1e17 };
     struct buf out;
 
     (void)state;
@@ -348,7 +377,8 @@ static void *parse_many(void *text)
     for (int round = 0; round < 300; round++) {
         struct json *value = json_parse(own, str_c(same), NULL);
 
-        if (!value || !json_text(json_at(value, "list.1.name")).data || json_parse(own, STR("[\"broken"), NULL)) {
+        if (!value || !json_text(json_at(value, "list.1.name")).data
+            || json_parse(own, STR("[\"broken"), NULL)) {
             arena_free(own);
             return NULL;
         }
@@ -360,7 +390,8 @@ static void *parse_many(void *text)
 
 static void threads_parse_side_by_side(void **state)
 {
-    static char text[] = "{\"list\":[{\"name\":\"a\"},{\"name\":\"b\"}],\"n\":1.5,\"long\":\"0123456789012345678901234567\"}";
+    static char text[] = "{\"list\":[{\"name\":\"a\"},{\"name\":\"b\"}],\"n\":1.5,\"long\":"
+                         "\"0123456789012345678901234567\"}";
     pthread_t threads[4];
     void *result;
 

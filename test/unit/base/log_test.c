@@ -39,20 +39,28 @@ static const char *line_of(struct buf *out, bool json, const struct log_field *f
 
 static void looks_like_this(void **state)
 {
-    const struct log_field fields[] = {
-        LOG_T("path", "/api/v1/messages"), LOG_N("status", 202), LOG_T("text", "two words"), LOG_T("none", NULL),
-        LOG_T("quote", "a\"b\\c"), LOG_T("control", "a\nb\x1b[31m\xe2\x80\xae"), LOG_T("empty", ""),
-        LOG_T("pair", "a=b"), LOG_T("broken", "a\xff"), LOG_T("letters", "caf\xc3\xa9"), { 0 }
-    };
+    const struct log_field fields[] = { LOG_T("path", "/api/v1/messages"),
+                                        LOG_N("status", 202),
+                                        LOG_T("text", "two words"),
+                                        LOG_T("none", NULL),
+                                        LOG_T("quote", "a\"b\\c"),
+                                        LOG_T("control", "a\nb\x1b[31m\xe2\x80\xae"),
+                                        LOG_T("empty", ""),
+                                        LOG_T("pair", "a=b"),
+                                        LOG_T("broken", "a\xff"),
+                                        LOG_T("letters", "caf\xc3\xa9"),
+                                        { 0 } };
     struct buf out;
 
     (void)state;
     clock_install(fixed_ms, NULL);
     buf_init(&out, LIMIT_LOG_LINE_BYTES);
-    assert_string_equal(line_of(&out, false, fields),
-                        "2026-11-20T18:42:26.123Z info  It happened. path=/api/v1/messages status=202 "
-                        "text=\"two words\" none=- quote=\"a\\\"b\\\\c\" control=\"a\\x0ab\\x1b[31m\\u202e\" empty=\"\" "
-                        "pair=\"a=b\" broken=\"a\\xff\" letters=\"caf\xc3\xa9\"\n");
+    assert_string_equal(
+        line_of(&out, false, fields),
+        "2026-11-20T18:42:26.123Z info  It happened. path=/api/v1/messages status=202 "
+        "text=\"two words\" none=- quote=\"a\\\"b\\\\c\" control=\"a\\x0ab\\x1b[31m\\u202e\" "
+        "empty=\"\" "
+        "pair=\"a=b\" broken=\"a\\xff\" letters=\"caf\xc3\xa9\"\n");
     assert_string_equal(line_of(&out, true, fields),
                         "{\"time\":\"2026-11-20T18:42:26.123Z\",\"level\":\"info\",\"message\":\"It happened.\","
                         "\"path\":\"/api/v1/messages\",\"status\":202,\"text\":\"two words\",\"none\":null,"
@@ -64,12 +72,14 @@ static void looks_like_this(void **state)
 
 static void keeps_classes_apart(void **state)
 {
-    const struct log_field fields[] = {
-        { "token", LOG_SECRET, LOG_IS_TEXT, STR(PLANTED), 0 }, { "pin", LOG_SECRET, LOG_IS_INT, { 0 }, 918273 },
-        LOG_P("phone", STR("+4915112345678")), LOG_P("phone_again", STR("+4915112345678")),
-        LOG_P("other", STR("+4915112345679")), { "chat", LOG_PERSONAL, LOG_IS_INT, { 0 }, 555666777 },
-        LOG_T("public", "shown"), { 0 }
-    };
+    const struct log_field fields[] = { { "token", LOG_SECRET, LOG_IS_TEXT, STR(PLANTED), 0 },
+                                        { "pin", LOG_SECRET, LOG_IS_INT, { 0 }, 918273 },
+                                        LOG_P("phone", STR("+4915112345678")),
+                                        LOG_P("phone_again", STR("+4915112345678")),
+                                        LOG_P("other", STR("+4915112345679")),
+                                        { "chat", LOG_PERSONAL, LOG_IS_INT, { 0 }, 555666777 },
+                                        LOG_T("public", "shown"),
+                                        { 0 } };
     struct buf out;
     char first[19], again[19], other[19];
 
@@ -84,8 +94,10 @@ static void keeps_classes_apart(void **state)
         assert_null(strstr(line, "555666777"));
         assert_non_null(strstr(line, "shown"));
     }
-    assert_int_equal(sscanf(line_of(&out, false, fields), "%*s info It happened. phone=%18s phone_again=%18s other=%18s",
-                            first, again, other), 3);
+    assert_int_equal(sscanf(line_of(&out, false, fields),
+                            "%*s info It happened. phone=%18s phone_again=%18s other=%18s", first,
+                            again, other),
+                     3);
     assert_memory_equal(first, "h:", 2);
     assert_int_equal(strlen(first), 18);
     assert_string_equal(first, again);
@@ -119,7 +131,8 @@ static void stays_in_its_line(void **state)
                 const char *line;
 
                 for (size_t at = 0; at < ARRAY_LEN(fields); at++)
-                    fields[at] = at < count ? LOG_T("value", values[kind]) : (struct log_field){ 0 };
+                    fields[at] =
+                        at < count ? LOG_T("value", values[kind]) : (struct log_field){ 0 };
                 line = line_of(&out, json, fields);
                 assert_in_range(strlen(line), 30, LIMIT_LOG_LINE_BYTES);
                 assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);

@@ -52,14 +52,18 @@ static void authenticates(void **state)
 {
     struct str long_key = { memset(arena_alloc(arena, 131), 0xaa, 131), 131 };
     struct str short_key = { memset(arena_alloc(arena, 20), 0x0b, 20), 20 };
-    const struct { struct str key, data; const char *mac; } rows[] = {
-        { short_key, STR("Hi There"), "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7" },
+    const struct {
+        struct str key, data; const char *mac;
+    } rows[] = {
+        { short_key, STR("Hi There"),
+          "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7" },
         { STR("Jefe"), STR("what do ya want for nothing?"),
           "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843" },
         { long_key, STR("Test Using Larger Than Block-Size Key - Hash Key First"),
           "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54" },
         { long_key,
-          STR("This is a test using a larger than block-size key and a larger than block-size data. The key needs to "
+          STR("This is a test using a larger than block-size key and a larger than block-size "
+              "data. The key needs to "
               "be hashed before being used by the HMAC algorithm."),
           "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2" },
         { { 0 }, STR(""), "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad" },
@@ -75,7 +79,8 @@ static void authenticates(void **state)
 
 static void derives(void **state)
 {
-    unsigned char master[SIGN_KEY_BYTES] = { 1 }, id[SIGN_KEY_BYTES], log[SIGN_KEY_BYTES], again[SIGN_KEY_BYTES];
+    unsigned char master[SIGN_KEY_BYTES] = { 1 }, id[SIGN_KEY_BYTES], log[SIGN_KEY_BYTES],
+                  again[SIGN_KEY_BYTES];
 
     (void)state;
     sign_derive(master, "id", id);
@@ -120,7 +125,8 @@ static void encodes(void **state)
 
 static void refuses_foreign_characters(void **state)
 {
-    static const char *const base64[] = { "Zg", "Zg=", "Zg===", "Zh==", "Z", "Zm9v ", "Zm9v\n", "-_8=", "Zm9*", "=" };
+    static const char *const base64[] = { "Zg",    "Zg=",    "Zg===", "Zh==", "Z",
+                                          "Zm9v ", "Zm9v\n", "-_8=",  "Zm9*", "=" };
     static const char *const url[] = { "Zg==", "+/8", "Z", "Zh", "Zm9v ", "Zm9\n" };
     unsigned char bytes[4];
     struct str out;
@@ -148,7 +154,8 @@ static void compares(void **state)
 static void seals(void **state)
 {
     unsigned char key[SIGN_KEY_BYTES] = { 7 }, other[SIGN_KEY_BYTES] = { 8 };
-    struct str sealed = sign_seal(arena, key, STR("the token"), "channels.secrets:42"), again, plain;
+    struct str sealed = sign_seal(arena, key, STR("the token"), "channels.secrets:42"), again,
+               plain;
     struct err err = { 0 };
 
     (void)state;
@@ -165,9 +172,11 @@ static void seals(void **state)
         char *changed = arena_copy(arena, sealed.data, sealed.len);
 
         changed[at] ^= 1;
-        assert_int_equal(sign_unseal(arena, key, (struct str){ changed, sealed.len }, "channels.secrets:42", &plain,
-                                     &err), -1);
-        assert_int_equal(sign_unseal(arena, key, (struct str){ sealed.data, at }, "channels.secrets:42", &plain, &err),
+        assert_int_equal(sign_unseal(arena, key, (struct str){ changed, sealed.len },
+                                     "channels.secrets:42", &plain, &err),
+                         -1);
+        assert_int_equal(sign_unseal(arena, key, (struct str){ sealed.data, at },
+                                     "channels.secrets:42", &plain, &err),
                          -1);
     }
     sealed = sign_seal(arena, key, STR(""), "x");

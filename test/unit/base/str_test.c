@@ -11,7 +11,8 @@
 #include <cmocka.h>
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof *(a))
-#define FAMILY "\xf0\x9f\x91\xa8\xe2\x80\x8d\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa7"    /* man ZWJ woman ZWJ girl */
+#define FAMILY                                                                                     \
+    "\xf0\x9f\x91\xa8\xe2\x80\x8d\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa7" /* man ZWJ woman ZWJ girl */
 #define FLAG "\xf0\x9f\x87\xa9\xf0\x9f\x87\xaa"                                               /* two regional letters */
 #define WAVE "\xf0\x9f\x91\x8b\xf0\x9f\x8f\xbd"                                               /* hand and skin tone */
 
@@ -84,7 +85,8 @@ static void reads_integers(void **state)
     (void)state;
     for (size_t row = 0; row < ARRAY_LEN(rows); row++) {
         value = 99;
-        assert_int_equal(str_int(str_c(rows[row].text), INT64_MIN, INT64_MAX, &value), rows[row].ok);
+        assert_int_equal(str_int(str_c(rows[row].text), INT64_MIN, INT64_MAX, &value),
+                         rows[row].ok);
         assert_int_equal(value, rows[row].ok ? rows[row].value : 99);
     }
     assert_false(str_int(STR("11"), 1, 10, &value));
@@ -109,7 +111,8 @@ static void knows_utf8(void **state)
 
     (void)state;
     for (size_t row = 0; row < ARRAY_LEN(rows); row++)
-        assert_int_equal(str_utf8_valid((struct str){ rows[row].bytes, rows[row].len }), rows[row].valid);
+        assert_int_equal(str_utf8_valid((struct str){ rows[row].bytes, rows[row].len }),
+                         rows[row].valid);
     assert_int_equal(str_utf8_prefix(STR("caf\xc3\xa9 \xff x")), 6);
     assert_int_equal(str_utf8_length(STR("a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80")), 4);
     assert_int_equal(str_utf16_length(STR("a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80")), 5);
@@ -121,25 +124,55 @@ static void shows_controls(void **state)
     (void)state;
     assert_string_equal(str_printable(arena, STR("a\tb\nc"), false), "a\tb\nc");
     assert_string_equal(str_printable(arena, STR("a\tb\nc"), true), "a\\x09b\\x0ac");
-    assert_string_equal(str_printable(arena, STR("\x1b[31mred\x7f\r"), false), "\\x1b[31mred\\x7f\\x0d");
+    assert_string_equal(str_printable(arena, STR("\x1b[31mred\x7f\r"), false),
+                        "\\x1b[31mred\\x7f\\x0d");
     assert_string_equal(str_printable(arena, STR("\xc2\x9b" "31m"), false), "\\x9b31m");
-    assert_string_equal(str_printable(arena, STR("a\xe2\x80\xae" "b\xe2\x81\xa6"), false), "a\\u202eb\\u2066");
-    assert_string_equal(str_printable(arena, STR("\xff" "caf\xc3\xa9"), false), "\\xff" "caf\xc3\xa9");
+    assert_string_equal(str_printable(arena,
+                                      STR("a\xe2\x80\xae"
+                                          "b\xe2\x81\xa6"),
+                                      false),
+                        "a\\u202eb\\u2066");
+    assert_string_equal(str_printable(arena,
+                                      STR("\xff"
+                                          "caf\xc3\xa9"),
+                                      false),
+                        "\\xff"
+                        "caf\xc3\xa9");
     assert_string_equal(str_printable(arena, (struct str){ "a\0b", 3 }, false), "a\\x00b");
     assert_string_equal(str_printable(arena, STR(""), false), "");
 }
 
 static void folds_words(void **state)
 {
-    static const struct { const char *from, *to; } rows[] = {
-        { "STOP", "stop" }, { "  Stop!  ", "stop" }, { "\xe2\x80\x9cStop.\xe2\x80\x9d", "stop" },
-        { "\xc2\xab" "ARR\xc3\x8aT\xc2\xbb", "arr\xc3\xaat" }, { "\xef\xbc\xb3\xef\xbc\xb4\xef\xbc\xaf\xef\xbc\xb0", "stop" },
-        { "opt   out\n\tnow", "opt out now" }, { "Stra\xc3\x9f" "e", "strasse" },
-        { "e\xcc\x81t\xc3\xa9", "\xc3\xa9t\xc3\xa9" }, { "st\xe2\x80\x8bop\xef\xb8\x8f", "stop" },
-        { "\xc2\xb4stop\xc2\xb4", "stop" }, { "`stop`", "stop" }, { "cafe\xcc\x81.", "caf\xc3\xa9" },
-        { "!?", "" }, { "", "" }, { "don't", "don't" }, { "1-2", "1-2" }, { "\xc2\xa0stop\xc2\xa0", "stop" },
+    static const struct {
+        const char *from, *to;
+    } rows[] = {
+        { "STOP", "stop" },
+        { "  Stop!  ", "stop" },
+        { "\xe2\x80\x9cStop.\xe2\x80\x9d", "stop" },
+        { "\xc2\xab"
+          "ARR\xc3\x8aT\xc2\xbb",
+          "arr\xc3\xaat" },
+        { "\xef\xbc\xb3\xef\xbc\xb4\xef\xbc\xaf\xef\xbc\xb0", "stop" },
+        { "opt   out\n\tnow", "opt out now" },
+        { "Stra\xc3\x9f"
+          "e",
+          "strasse" },
+        { "e\xcc\x81t\xc3\xa9", "\xc3\xa9t\xc3\xa9" },
+        { "st\xe2\x80\x8bop\xef\xb8\x8f", "stop" },
+        { "\xc2\xb4stop\xc2\xb4", "stop" },
+        { "`stop`", "stop" },
+        { "cafe\xcc\x81.", "caf\xc3\xa9" },
+        { "!?", "" },
+        { "", "" },
+        { "don't", "don't" },
+        { "1-2", "1-2" },
+        { "\xc2\xa0stop\xc2\xa0", "stop" },
         { "\xd0\xa1\xd0\xa2\xd0\x9e\xd0\x9f", "\xd1\x81\xd1\x82\xd0\xbe\xd0\xbf" },
-        { "\xff" "a", "\xef\xbf\xbd" "a" },
+        { "\xff"
+          "a",
+          "\xef\xbf\xbd"
+          "a" },
     };
 
     (void)state;
@@ -157,8 +190,10 @@ static void composes(void **state)
     assert_string_equal(str_nfc(arena, STR("e\xcc\x81")).data, "\xc3\xa9");
     assert_string_equal(str_nfc(arena, STR("plain caf\xc3\xa9")).data, "plain caf\xc3\xa9");
     assert_string_equal(str_nfc(arena, (struct str){ "a\0b", 3 }).data, "ab");
-    assert_string_equal(str_nfc(arena, STR("a\xff\xe2\x82z")).data, "a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz");
-    assert_string_equal(str_nfc(arena, STR("\xed\xa0\xbd")).data, "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+    assert_string_equal(str_nfc(arena, STR("a\xff\xe2\x82z")).data,
+                        "a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz");
+    assert_string_equal(str_nfc(arena, STR("\xed\xa0\xbd")).data,
+                        "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
     assert_string_equal(str_nfc(arena, STR("\xea\xb0\x80")).data, "\xea\xb0\x80");
     assert_string_equal(str_nfc(arena, STR("\xe1\x84\x80\xe1\x85\xa1")).data, "\xea\xb0\x80");
     assert_string_equal(str_nfc(arena, STR(FAMILY)).data, FAMILY);
@@ -186,7 +221,8 @@ static void cuts_between_graphemes(void **state)
 
     (void)state;
     for (size_t row = 0; row < ARRAY_LEN(rows); row++)
-        assert_int_equal(str_cut(str_c(rows[row].text), rows[row].max, rows[row].utf16), rows[row].expected);
+        assert_int_equal(str_cut(str_c(rows[row].text), rows[row].max, rows[row].utf16),
+                         rows[row].expected);
 }
 
 static void copies(void **state)
