@@ -67,106 +67,106 @@ static int read_into(const char *text, struct fields *out, struct err *err)
     return field_read_json(arena, table, object, out, err);
 }
 
+static const struct {
+    const char *json, *field, *detail, *hint;
+} refused[] = {
+    { "{\"txet\":\"hi\"}", "txet", "Unknown field \"txet\".",
+      "Did you mean \"text\"? Allowed: text, name, limit, count, dry_run, at, url, priority, "
+      "contact, metadata, tags, "
+      "ids, messages, secret." },
+    { "{\"zzzzzzzz\":1}", "zzzzzzzz", "Unknown field \"zzzzzzzz\".",
+      "Allowed: text, name, limit, count, dry_run, at, url, priority, contact, metadata, tags, "
+      "ids, messages, "
+      "secret." },
+    { "{\"a\\u001bb\":1}", "a\\x1bb", "Unknown field \"a\\x1bb\".", NULL },
+    { "{\"id\":\"msg_0\",\"text\":\"x\"}", "id", "\"id\" does not belong in the body.",
+      "Give it in the path." },
+    { "{\"page\":1,\"text\":\"x\"}", "page", "\"page\" does not belong in the body.",
+      "Give it in the query string." },
+    { "{}", "text", "\"text\" is required: a text of 1 to 10 bytes.", "What to say." },
+    { "{\"text\":null}", "text", "\"text\" must be a text of 1 to 10 bytes (it is null).",
+      "What to say." },
+    { "{\"text\":7}", "text", "\"text\" must be a text of 1 to 10 bytes (it is an integer).",
+      NULL },
+    { "{\"text\":\"\"}", "text", "\"text\" must be a text of 1 to 10 bytes (it has 0).", NULL },
+    { "{\"text\":\"12345678901\"}", "text",
+      "\"text\" must be a text of 1 to 10 bytes (it has 11).", NULL },
+    { "{\"text\":\"x\",\"name\":[]}", "name",
+      "\"name\" must be a text of at most 200 bytes, or null (it is an array).", NULL },
+    { "{\"text\":\"x\",\"limit\":0}", "limit", "\"limit\" must be an integer from 1 to 500.",
+      "For example: 100" },
+    { "{\"text\":\"x\",\"limit\":501}", "limit", "\"limit\" must be an integer from 1 to 500.",
+      NULL },
+    { "{\"text\":\"x\",\"limit\":\"5\"}", "limit",
+      "\"limit\" must be an integer from 1 to 500 (it is a string).", NULL },
+    { "{\"text\":\"x\",\"limit\":5.0}", "limit",
+      "\"limit\" must be an integer from 1 to 500 (it is a number with a fraction).", NULL },
+    { "{\"text\":\"x\",\"count\":true}", "count",
+      "\"count\" must be an integer (it is true or false).", NULL },
+    { "{\"text\":\"x\",\"dry_run\":1}", "dry_run",
+      "\"dry_run\" must be true or false (it is an integer).", NULL },
+    { "{\"text\":\"x\",\"at\":\"tomorrow\"}", "at",
+      "\"at\" must be a time like \"2026-11-20T18:42:26Z\" or milliseconds since 1970, or "
+      "null.",
+      NULL },
+    { "{\"text\":\"x\",\"at\":-1}", "at", NULL, NULL },
+    { "{\"text\":\"x\",\"at\":\"2026-11-20T18:42:26\"}", "at", NULL, NULL },
+    { "{\"text\":\"x\",\"url\":\"ftp://example.org\"}", "url",
+      "\"url\" must be an absolute http or https URL without credentials, of at most 8192 "
+      "bytes.",
+      NULL },
+    { "{\"text\":\"x\",\"priority\":\"hihg\"}", "priority",
+      "\"priority\" must be one of: low, normal, high.", "Did you mean \"high\"?" },
+    { "{\"text\":\"x\",\"priority\":\"\"}", "priority",
+      "\"priority\" must be one of: low, normal, high.", "" },
+    { "{\"text\":\"x\",\"priority\":\"low|normal\"}", "priority", NULL, NULL },
+    { "{\"text\":\"x\",\"contact\":\"con_0\"}", "contact",
+      "\"contact\" must be an id like \"con_\" and 13 characters.", NULL },
+    { "{\"text\":\"x\",\"metadata\":[1]}", "metadata",
+      "\"metadata\" must be a JSON object of at most 40 bytes (it is an array).", NULL },
+    { "{\"text\":\"x\",\"metadata\":{\"k\":\"1234567890123456789012345678901234567890\"}}",
+      "metadata", "\"metadata\" must be a JSON object of at most 40 bytes (it is larger).",
+      NULL },
+    { "{\"text\":\"x\",\"tags\":\"a\"}", "tags",
+      "\"tags\" must be an array of at most 3 texts (it is a string).", NULL },
+    { "{\"text\":\"x\",\"tags\":[\"a\",\"b\",\"c\",\"d\"]}", "tags",
+      "\"tags\" must be an array of at most 3 texts (it has 4).", NULL },
+    { "{\"text\":\"x\",\"tags\":[\"a\",7]}", "tags[1]",
+      "\"tags[1]\" must be a text of 1 to 8192 bytes (it is not a string).", NULL },
+    { "{\"text\":\"x\",\"tags\":[\"\"]}", "tags[0]", NULL, NULL },
+    { "{\"text\":\"x\",\"ids\":[\"msg_x\"]}", "ids[0]",
+      "\"ids[0]\" must be an id like \"msg_\" and 13 characters.", NULL },
+    { "{\"text\":\"x\",\"messages\":[]}", "messages",
+      "\"messages\" must be an array of 1 to 4 objects (it has 0).", NULL },
+    { "{\"text\":\"x\",\"messages\":{}}", "messages", NULL, NULL },
+    { "{\"text\":\"x\",\"messages\":[{\"text\":\"a\"},7]}", "messages[1]",
+      "\"messages[1]\" must be an object.", NULL },
+    { "{\"text\":\"x\",\"messages\":[{\"text\":\"a\"},{\"text\":\"a\"},{\"text\":\"a\"},{"
+      "\"text\":7}]}",
+      "messages[3].text",
+      "\"messages[3].text\" must be a text of 1 to 10 bytes (it is an integer).", NULL },
+    { "{\"text\":\"x\",\"messages\":[{}]}", "messages[0].text",
+      "\"messages[0].text\" is required: a text of 1 to 10 bytes.", NULL },
+    { "{\"text\":\"x\",\"messages\":[{\"text\":\"a\",\"knd\":\"sms\"}]}", "messages[0].knd",
+      "Unknown field \"messages[0].knd\".", "Did you mean \"kind\"? Allowed: text, kind." },
+    { "[1]", "", "The body must be a JSON object.", NULL },
+};
+
 static void refuses(void **state)
 {
-    static const struct {
-        const char *json, *field, *detail, *hint;
-    } rows[] = {
-        { "{\"txet\":\"hi\"}", "txet", "Unknown field \"txet\".",
-          "Did you mean \"text\"? Allowed: text, name, limit, count, dry_run, at, url, priority, "
-          "contact, metadata, tags, "
-          "ids, messages, secret." },
-        { "{\"zzzzzzzz\":1}", "zzzzzzzz", "Unknown field \"zzzzzzzz\".",
-          "Allowed: text, name, limit, count, dry_run, at, url, priority, contact, metadata, tags, "
-          "ids, messages, "
-          "secret." },
-        { "{\"a\\u001bb\":1}", "a\\x1bb", "Unknown field \"a\\x1bb\".", NULL },
-        { "{\"id\":\"msg_0\",\"text\":\"x\"}", "id", "\"id\" does not belong in the body.",
-          "Give it in the path." },
-        { "{\"page\":1,\"text\":\"x\"}", "page", "\"page\" does not belong in the body.",
-          "Give it in the query string." },
-        { "{}", "text", "\"text\" is required: a text of 1 to 10 bytes.", "What to say." },
-        { "{\"text\":null}", "text", "\"text\" must be a text of 1 to 10 bytes (it is null).",
-          "What to say." },
-        { "{\"text\":7}", "text", "\"text\" must be a text of 1 to 10 bytes (it is an integer).",
-          NULL },
-        { "{\"text\":\"\"}", "text", "\"text\" must be a text of 1 to 10 bytes (it has 0).", NULL },
-        { "{\"text\":\"12345678901\"}", "text",
-          "\"text\" must be a text of 1 to 10 bytes (it has 11).", NULL },
-        { "{\"text\":\"x\",\"name\":[]}", "name",
-          "\"name\" must be a text of at most 200 bytes, or null (it is an array).", NULL },
-        { "{\"text\":\"x\",\"limit\":0}", "limit", "\"limit\" must be an integer from 1 to 500.",
-          "For example: 100" },
-        { "{\"text\":\"x\",\"limit\":501}", "limit", "\"limit\" must be an integer from 1 to 500.",
-          NULL },
-        { "{\"text\":\"x\",\"limit\":\"5\"}", "limit",
-          "\"limit\" must be an integer from 1 to 500 (it is a string).", NULL },
-        { "{\"text\":\"x\",\"limit\":5.0}", "limit",
-          "\"limit\" must be an integer from 1 to 500 (it is a number with a fraction).", NULL },
-        { "{\"text\":\"x\",\"count\":true}", "count",
-          "\"count\" must be an integer (it is true or false).", NULL },
-        { "{\"text\":\"x\",\"dry_run\":1}", "dry_run",
-          "\"dry_run\" must be true or false (it is an integer).", NULL },
-        { "{\"text\":\"x\",\"at\":\"tomorrow\"}", "at",
-          "\"at\" must be a time like \"2026-11-20T18:42:26Z\" or milliseconds since 1970, or "
-          "null.",
-          NULL },
-        { "{\"text\":\"x\",\"at\":-1}", "at", NULL, NULL },
-        { "{\"text\":\"x\",\"at\":\"2026-11-20T18:42:26\"}", "at", NULL, NULL },
-        { "{\"text\":\"x\",\"url\":\"ftp://example.org\"}", "url",
-          "\"url\" must be an absolute http or https URL without credentials, of at most 8192 "
-          "bytes.",
-          NULL },
-        { "{\"text\":\"x\",\"priority\":\"hihg\"}", "priority",
-          "\"priority\" must be one of: low, normal, high.", "Did you mean \"high\"?" },
-        { "{\"text\":\"x\",\"priority\":\"\"}", "priority",
-          "\"priority\" must be one of: low, normal, high.", "" },
-        { "{\"text\":\"x\",\"priority\":\"low|normal\"}", "priority", NULL, NULL },
-        { "{\"text\":\"x\",\"contact\":\"con_0\"}", "contact",
-          "\"contact\" must be an id like \"con_\" and 13 characters.", NULL },
-        { "{\"text\":\"x\",\"metadata\":[1]}", "metadata",
-          "\"metadata\" must be a JSON object of at most 40 bytes (it is an array).", NULL },
-        { "{\"text\":\"x\",\"metadata\":{\"k\":\"1234567890123456789012345678901234567890\"}}",
-          "metadata", "\"metadata\" must be a JSON object of at most 40 bytes (it is larger).",
-          NULL },
-        { "{\"text\":\"x\",\"tags\":\"a\"}", "tags",
-          "\"tags\" must be an array of at most 3 texts (it is a string).", NULL },
-        { "{\"text\":\"x\",\"tags\":[\"a\",\"b\",\"c\",\"d\"]}", "tags",
-          "\"tags\" must be an array of at most 3 texts (it has 4).", NULL },
-        { "{\"text\":\"x\",\"tags\":[\"a\",7]}", "tags[1]",
-          "\"tags[1]\" must be a text of 1 to 8192 bytes (it is not a string).", NULL },
-        { "{\"text\":\"x\",\"tags\":[\"\"]}", "tags[0]", NULL, NULL },
-        { "{\"text\":\"x\",\"ids\":[\"msg_x\"]}", "ids[0]",
-          "\"ids[0]\" must be an id like \"msg_\" and 13 characters.", NULL },
-        { "{\"text\":\"x\",\"messages\":[]}", "messages",
-          "\"messages\" must be an array of 1 to 4 objects (it has 0).", NULL },
-        { "{\"text\":\"x\",\"messages\":{}}", "messages", NULL, NULL },
-        { "{\"text\":\"x\",\"messages\":[{\"text\":\"a\"},7]}", "messages[1]",
-          "\"messages[1]\" must be an object.", NULL },
-        { "{\"text\":\"x\",\"messages\":[{\"text\":\"a\"},{\"text\":\"a\"},{\"text\":\"a\"},{"
-          "\"text\":7}]}",
-          "messages[3].text",
-          "\"messages[3].text\" must be a text of 1 to 10 bytes (it is an integer).", NULL },
-        { "{\"text\":\"x\",\"messages\":[{}]}", "messages[0].text",
-          "\"messages[0].text\" is required: a text of 1 to 10 bytes.", NULL },
-        { "{\"text\":\"x\",\"messages\":[{\"text\":\"a\",\"knd\":\"sms\"}]}", "messages[0].knd",
-          "Unknown field \"messages[0].knd\".", "Did you mean \"kind\"? Allowed: text, kind." },
-        { "[1]", "", "The body must be a JSON object.", NULL },
-    };
-
     (void)state;
-    for (size_t row = 0; row < ARRAY_LEN(rows); row++) {
+    for (size_t row = 0; row < ARRAY_LEN(refused); row++) {
         struct err err = { 0 };
         struct fields fields;
 
-        assert_int_equal(read_into(rows[row].json, &fields, &err), -1);
+        assert_int_equal(read_into(refused[row].json, &fields, &err), -1);
         assert_int_equal(err.code, ERR_INVALID);
-        assert_string_equal(err.field, rows[row].field);
-        if (rows[row].detail)
-            assert_string_equal(err.detail, rows[row].detail);
-        if (rows[row].hint)
-            assert_string_equal(err.hint, rows[row].hint);
-        assert_int_equal(read_into(rows[row].json, &fields, NULL), -1);
+        assert_string_equal(err.field, refused[row].field);
+        if (refused[row].detail)
+            assert_string_equal(err.detail, refused[row].detail);
+        if (refused[row].hint)
+            assert_string_equal(err.hint, refused[row].hint);
+        assert_int_equal(read_into(refused[row].json, &fields, NULL), -1);
     }
 }
 
