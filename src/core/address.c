@@ -9,8 +9,8 @@
 
 #define LONGEST 15          /* digits of an E.164 number */
 #define SHORTEST 7
-#define WITHOUT_TRUNK 9     /* fewer digits without a trunk prefix are not taken for a whole number */
-#define DIGITS_MAX 32       /* more digits are no phone number */
+#define WITHOUT_TRUNK 9 /* fewer digits without a trunk prefix are not taken for a whole number */
+#define DIGITS_MAX 32   /* more digits are no phone number */
 
 /* A number in the making: its digits, and whether it said '+'. */
 struct digits {
@@ -30,12 +30,14 @@ static int digit_of(uint32_t point)
     return -1;
 }
 
-/* What people put between digits: brackets, dots, dashes, spaces, and the invisible marks of copied numbers. */
+/* What people put between digits: brackets, dots, dashes, spaces, and the invisible marks of copied
+ * numbers. */
 static bool is_separator(uint32_t point)
 {
-    return (point < 0x80 && point > 0 && strchr(" \t-.()/", (int)point)) || point == 0xa0 || point == 0xad
-        || (point >= 0x2000 && point <= 0x2015) || (point >= 0x2028 && point <= 0x202f) || point == 0x2060
-        || point == 0x2212 || (point >= 0x2066 && point <= 0x2069) || point == 0x3000 || point == 0xfeff
+    return (point < 0x80 && point > 0 && strchr(" \t-.()/", (int)point)) || point == 0xa0
+        || point == 0xad || (point >= 0x2000 && point <= 0x2015)
+        || (point >= 0x2028 && point <= 0x202f) || point == 0x2060 || point == 0x2212
+        || (point >= 0x2066 && point <= 0x2069) || point == 0x3000 || point == 0xfeff
         || point == 0xff08 || point == 0xff09 || point == 0xff0d || point == 0xff0e;
 }
 
@@ -43,7 +45,10 @@ static bool is_separator(uint32_t point)
 static uint32_t next_point(struct str s, size_t *at)
 {
     unsigned char first = (unsigned char)s.data[(*at)++];
-    uint32_t point = first < 0x80 ? first : first < 0xe0 ? first & 0x1f : first < 0xf0 ? first & 0x0f : first & 0x07;
+    uint32_t point = first < 0x80 ? first
+        : first < 0xe0            ? first & 0x1f
+        : first < 0xf0            ? first & 0x0f
+                                  : first & 0x07;
 
     while (*at < s.len && ((unsigned char)s.data[*at] & 0xc0) == 0x80)
         point = point << 6 | ((unsigned char)s.data[(*at)++] & 0x3f);
@@ -90,10 +95,13 @@ static bool argentine_mobile(const char *national, char out[DIGITS_MAX + 1])
 }
 
 /* What follows the country code, as other countries dial it. */
-static void clean_national(const struct country *country, const char *given, char out[DIGITS_MAX + 1])
+static void clean_national(const struct country *country, const char *given,
+                           char out[DIGITS_MAX + 1])
 {
-    /* no number begins with the trunk prefix 0 behind its country code, save where the 0 is part of the number */
-    while (country->trunk && strcmp(country->trunk, "0") == 0 && *given == '0' && !country->keeps_trunk)
+    /* no number begins with the trunk prefix 0 behind its country code, save where the 0 is part of
+     * the number */
+    while (country->trunk && strcmp(country->trunk, "0") == 0 && *given == '0'
+           && !country->keeps_trunk)
         given++;
     if (strcmp(country->region, "AR") == 0 && argentine_mobile(given, out))
         return;
@@ -130,7 +138,8 @@ static bool fits(const struct country *country, const char *national)
     return count >= country->shortest && count <= country->longest;
 }
 
-static struct str with_code(struct arena *arena, const struct country *country, const char *national)
+static struct str with_code(struct arena *arena, const struct country *country,
+                            const char *national)
 {
     char out[DIGITS_MAX + 1];
 
@@ -146,7 +155,8 @@ static struct str domestic(struct arena *arena, const struct country *country, c
 
     if (has_trunk && starts(digits, country->trunk))
         out = with_code(arena, country, digits + strlen(country->trunk));
-    /* without its trunk prefix it is rather a number whose '+' was lost, or a local one that misses its area code */
+    /* without its trunk prefix it is rather a number whose '+' was lost, or a local one that misses
+     * its area code */
     if (!out.data && has_trunk && starts(digits, country->code))
         out = with_code(arena, country, digits + strlen(country->code));
     if (!out.data && (!has_trunk || strlen(digits) >= WITHOUT_TRUNK))
@@ -195,7 +205,8 @@ struct str address_other(struct arena *arena, struct str given)
 
 bool address_is_phone(struct str address)
 {
-    if (address.len < SHORTEST + 1 || address.len > LONGEST + 1 || address.data[0] != '+' || address.data[1] == '0')
+    if (address.len < SHORTEST + 1 || address.len > LONGEST + 1 || address.data[0] != '+'
+        || address.data[1] == '0')
         return false;
     for (size_t i = 1; i < address.len; i++)
         if (address.data[i] < '0' || address.data[i] > '9')
@@ -205,6 +216,7 @@ bool address_is_phone(struct str address)
 
 struct str channel_address(struct arena *arena, const struct channel *channel, struct str given)
 {
-    return channel->driver->can & CHANNEL_PHONE_ADDRESS ? address_phone(arena, given, channel->region)
-                                                        : address_other(arena, given);
+    return channel->driver->can & CHANNEL_PHONE_ADDRESS
+        ? address_phone(arena, given, channel->region)
+        : address_other(arena, given);
 }

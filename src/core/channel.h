@@ -13,7 +13,9 @@
 #include "net/exchange.h"
 
 struct arena;
+struct column;
 struct db;
+struct db_session;
 struct json_writer;
 
 /* What the core decides from; the adapter cannot invent another outcome. */
@@ -121,7 +123,7 @@ struct channel_driver {
 extern const struct channel_driver *const channel_drivers[];
 const struct channel_driver *channel_driver_find(struct str kind);
 
-/* The columns of the table `channels`: of struct channel_row (core/channel_edit.h). */
+/* The columns of the table `channels`: of struct channel_row (core/channel_row.h). */
 extern const struct column channel_columns[];
 
 /* Load a configured channel into the arena: by id, by name or public id text within a tenant, by hook over all tenants.
@@ -137,6 +139,14 @@ void channel_install(const unsigned char seal_key[SIGN_KEY_BYTES]);
 
 /* Empty the cache: called when the notification channel "channels" speaks (also with "", the safety net). Any thread. */
 void channel_forget(void);
+
+/* Tell, inside a write transaction, that a channel's row changes: this process caches nothing until the change must have
+ * been committed, and the other nodes are notified. */
+void channel_touch(struct db_session *tx);
+
+/* Open a row's sealed secrets: a JSON object in the arena ("{}" for none). */
+int channel_unseal(struct arena *arena, int64_t id, struct str sealed, struct str *secrets, struct err *err);
+struct str channel_seal(struct arena *arena, int64_t id, struct str secrets);
 
 /* The address in the form that is matched: E.164 for phone channels (short codes and alphanumeric senders stay), lower
  * case for e-mail, else trimmed. In the arena. The one function that normalises (RELIABILITY F27). */

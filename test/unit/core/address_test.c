@@ -32,9 +32,11 @@ static void expect(const char *given, const char *region, const char *wanted)
     struct str got = address_phone(arena, str_c(given), region);
 
     if (!str_is(got, wanted))
-        fail_msg("%s in %s: got %.*s, wanted %s", given, region ? region : "no region", STR_FMT(got), wanted);
+        fail_msg("%s in %s: got %.*s, wanted %s", given, region ? region : "no region",
+                 STR_FMT(got), wanted);
     if (!str_is(address_phone(arena, got, region), wanted))
-        fail_msg("%s in %s: a second time gives another form", given, region ? region : "no region");
+        fail_msg("%s in %s: a second time gives another form", given,
+                 region ? region : "no region");
 }
 
 /* The vectors of contracts/channels.md 8.4, made with libphonenumber. */
@@ -87,7 +89,8 @@ static void what_is_no_whole_number_stays(void **state)
     expect("07911 123456", "ZZ", "07911123456");
     expect("", "US", "");
     expect("+999 12345678", "US", "+99912345678");
-    expect("1234567890123456789012345678901234567890", "US", "1234567890123456789012345678901234567890");
+    expect("1234567890123456789012345678901234567890", "US",
+           "1234567890123456789012345678901234567890");
     expect(" Kim.Lee@Example.COM ", "US", "kim.lee@example.com");
 }
 
@@ -117,7 +120,8 @@ static void complete_numbers_are_known(void **state)
 static void any_text_has_one_stable_form(void **state)
 {
     static const char alphabet[] = "0011234567890156+ ()-./x@";
-    static const char *const regions[] = { "US", "DE", "GB", "IT", "AR", "MX", "RU", "HU", "ES", "CI", "AU", NULL };
+    static const char *const regions[] = { "US", "DE", "GB", "IT", "AR", "MX",
+                                           "RU", "HU", "ES", "CI", "AU", NULL };
     unsigned seed = 7;
 
     (void)state;
@@ -133,7 +137,8 @@ static void any_text_has_one_stable_form(void **state)
         once = address_phone(arena, str_c(text), region);
         twice = address_phone(arena, once, region);
         if (!str_eq(once, twice))
-            fail_msg("\"%s\" in %s: %.*s, then %.*s", text, region ? region : "none", STR_FMT(once), STR_FMT(twice));
+            fail_msg("\"%s\" in %s: %.*s, then %.*s", text, region ? region : "none", STR_FMT(once),
+                     STR_FMT(twice));
         if (round % 1000 == 0)
             arena_reset(arena);
     }

@@ -1,0 +1,347 @@
+#include "core/channel.h"
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/json.h"
+#include "base/limits.h"
+#include "db/db.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#define SLOTS 512                   /* cached look-ups; a colliding one takes the place */
+#define AGE_US (1000 * 1000)        /* the longest that a change elsewhere stays unseen */
+
+/* A row as it is cached: everything but the driver's view of it. */
+struct stored {
+    int64_t id, tenant_id, state;
+    const char *kind, *name, *hook, *region;
+    struct str settings;            /* the driver's settings with the secrets, one JSON object */
+};
+
+/* A look-up and its answer. */
+struct slot {
+    struct arena *arena;            /* NULL: empty */
+    const char *key;
+    struct stored stored;
+    int64_t loaded_us;
+};
+
+static struct slot slots[SLOTS];
+static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic int64_t quiet_until_us;
+static unsigned char install_key[SIGN_KEY_BYTES];
+
+const struct channel_driver *channel_driver_find(struct str kind)
+{
+    for (const struct channel_driver *const *driver = channel_drivers; *driver; driver++)
+        if (str_is(kind, (*driver)->kind))
+            return *driver;
+    return NULL;
+}
+
+const char *channel_text(const struct channel *channel, const char *name)
+{
+    return field_cstr(&channel->settings, name);
+}
+
+int64_t channel_number(const struct channel *channel, const char *name, int64_t fallback)
+{
+    return field_number(&channel->settings, name, fallback);
+}
+
+bool channel_flag(const struct channel *channel, const char *name)
+{
+    return field_flag(&channel->settings, name);
+}
+
+/* --- Cache ------------------------------------------------------------------------------------ */
+
+static size_t slot_of(const char *key)
+{
+    uint32_t hash = 2166136261u;
+
+    for (; *key; key++)
+        hash = (hash ^ (unsigned char)*key) * 16777619u;
+    return hash % SLOTS;
+}
+
+static struct stored stored_copy(struct arena *arena, const struct stored *stored)
+{
+    struct stored copy = *stored;
+
+    copy.kind = arena_strdup(arena, stored->kind);
+    copy.name = arena_strdup(arena, stored->name);
+    copy.hook = arena_strdup(arena, stored->hook);
+    copy.region = arena_strdup(arena, stored->region);
+    copy.settings.data = arena_copy(arena, stored->settings.data, stored->settings.len);
+    return copy;
+}
+
+static bool cache_get(const char *key, struct arena *arena, struct stored *out)
+{
+    struct slot *slot = &slots[slot_of(key)];
+    bool found;
+
+    pthread_mutex_lock(&slots_lock);
+    found =
+        slot->arena && strcmp(slot->key, key) == 0 && clock_mono_us() - slot->loaded_us < AGE_US;
+    if (found)
+        *out = stored_copy(arena, &slot->stored);
+    pthread_mutex_unlock(&slots_lock);
+    return found;
+}
+
+/* `started_us` is when the row was asked for: what changed since must not be hidden by what was
+ * read before. */
+static void cache_put(const char *key, const struct stored *stored, int64_t started_us)
+{
+    struct slot *slot = &slots[slot_of(key)];
+
+    pthread_mutex_lock(&slots_lock);
+    if (started_us >= atomic_load(&quiet_until_us)) {
+        if (slot->arena)
+            arena_reset(slot->arena);
+        else
+            slot->arena = arena_new(1024);
+        slot->key = arena_strdup(slot->arena, key);
+        slot->stored = stored_copy(slot->arena, stored);
+        slot->loaded_us = started_us;
+    }
+    pthread_mutex_unlock(&slots_lock);
+}
+
+static void empty(int64_t quiet_us)
+{
+    pthread_mutex_lock(&slots_lock);
+    atomic_store(&quiet_until_us, clock_mono_us() + quiet_us);
+    for (size_t i = 0; i < SLOTS; i++) {
+        arena_free(slots[i].arena);
+        slots[i] = (struct slot){ 0 };
+    }
+    pthread_mutex_unlock(&slots_lock);
+}
+
+void channel_forget(void)
+{
+    empty(0);
+}
+
+void channel_touch(struct db_session *tx)
+{
+    empty(AGE_US);      /* the commit is still to come; until then a reader sees the old row */
+    db_notify(tx, "channels", "");
+}
+
+/* --- Secrets ---------------------------------------------------------------------------------- */
+
+void channel_install(const unsigned char seal_key[SIGN_KEY_BYTES])
+{
+    memcpy(install_key, seal_key, SIGN_KEY_BYTES);
+    empty(0);
+}
+
+static const char *seal_context(struct arena *arena, int64_t id)
+{
+    return arena_printf(arena, "channels.secrets:%lld", (long long)id);
+}
+
+int channel_unseal(struct arena *arena, int64_t id, struct str sealed, struct str *secrets,
+                   struct err *err)
+{
+    if (!sealed.data) {
+        *secrets = STR("{}");
+        return 0;
+    }
+    return sign_unseal(arena, install_key, sealed, seal_context(arena, id), secrets, err);
+}
+
+struct str channel_seal(struct arena *arena, int64_t id, struct str secrets)
+{
+    return sign_seal(arena, install_key, secrets, seal_context(arena, id));
+}
+
+/* --- Rows ------------------------------------------------------------------------------------- */
+
+/* Members that the driver still has a row for; what an older version stored is passed over. */
+static void add_known(struct json_writer *writer, const struct field *table,
+                      const struct json *object)
+{
+    for (const struct field *field = table; field->name; field++) {
+        const struct json *value = json_get(object, field->name);
+        struct buf text;
+
+        if (json_kind(value) == JSON_KIND_NULL)
+            continue;
+        buf_init(&text, LIMIT_SETTINGS_BYTES);
+        json_dump(&text, value);
+        json_key(writer, field->name);
+        json_put_raw(writer, buf_slice(&text));
+        buf_fini(&text);
+    }
+}
+
+static int join_settings(struct arena *arena, struct stored *stored, struct str plain,
+                         struct str sealed, struct err *err)
+{
+    const struct channel_driver *driver = channel_driver_find(str_c(stored->kind));
+    const struct json *settings, *secrets;
+    struct json_writer writer;
+    struct str opened;
+    struct buf out;
+
+    if (!driver) {
+        err_set(err, ERR_INVALID,
+                "Channel \"%s\" is of the kind \"%s\", which this build does not have.",
+                stored->name, stored->kind);
+        return err_hint(err, "Disable the channel, or run a version that has this kind.");
+    }
+    if (channel_unseal(arena, stored->id, sealed, &opened, err) < 0)
+        return -1;
+    settings = json_parse(arena, plain, err);
+    secrets = settings ? json_parse(arena, opened, err) : NULL;
+    if (!secrets)
+        return -1;
+    buf_init(&out, 2 * LIMIT_SETTINGS_BYTES);
+    writer = json_writer(&out);
+    json_object(&writer);
+    add_known(&writer, driver->settings, settings);
+    add_known(&writer, driver->settings, secrets);
+    json_object_end(&writer);
+    stored->settings = (struct str){ arena_copy(arena, out.data, out.len), out.len };
+    buf_fini(&out);
+    return 0;
+}
+
+static int read_row(struct arena *arena, const struct db_rows *rows, struct stored *out,
+                    struct err *err)
+{
+    *out = (struct stored){
+        .id = db_col_int(rows, 0),
+        .tenant_id = db_col_int(rows, 1),
+        .state = db_col_int(rows, 2),
+        .kind = str_dup(arena, db_col_text(rows, 3)),
+        .name = str_dup(arena, db_col_text(rows, 4)),
+        .hook = str_dup(arena, db_col_text(rows, 5)),
+        .region = str_dup(arena, db_col_text(rows, 6)),
+    };
+    return join_settings(arena, out, db_col_text(rows, 7), db_col_text(rows, 8), err);
+}
+
+#define SELECT_CHANNEL \
+    "SELECT c.id, c.tenant_id, c.state, c.kind, c.name, c.hook, COALESCE(c.region, t.region), " \
+    "c.settings, c.secrets " \
+    "FROM channels c JOIN tenants t ON t.id = c.tenant_id "
+
+/* A look-up: how it is cached, and how it is asked. */
+struct lookup {
+    const char *key;
+    int64_t tenant_id;              /* 0: all tenants */
+    const char *sql;
+    struct db_value args[2];
+    size_t count;
+};
+
+static int look_up(struct db *db, struct arena *arena, const struct lookup *lookup,
+                   struct stored *out, struct err *err)
+{
+    const char *key = arena_printf(arena, "%p %s", (void *)db, lookup->key);
+    int64_t started_us = clock_mono_us();
+    struct db_session *session;
+    struct db_rows *rows;
+    int found = -1;
+
+    if (cache_get(key, arena, out))
+        return 1;
+    session = db_read(db, lookup->tenant_id, err);
+    if (!session)
+        return -1;
+    rows = db_query(session, lookup->sql, lookup->args, lookup->count, err);
+    if (rows)
+        found = db_next(rows, err);
+    if (found == 1 && read_row(arena, rows, out, err) < 0)
+        found = -1;
+    db_read_end(session);
+    if (found == 1)
+        cache_put(key, out, started_us);
+    return found;
+}
+
+/* What a driver sees of a row. */
+static int view(struct arena *arena, const struct stored *stored, struct channel *out,
+                struct err *err)
+{
+    const struct json *settings = json_parse(arena, stored->settings, err);
+
+    *out = (struct channel){
+        .id = stored->id,
+        .tenant_id = stored->tenant_id,
+        .kind = stored->kind,
+        .name = stored->name,
+        .hook = stored->hook,
+        .region = stored->region,
+        .driver = channel_driver_find(str_c(stored->kind)),
+        .state = stored->state,
+    };
+    assert(out->driver);
+    return settings ? field_read_json(arena, out->driver->settings, settings, &out->settings, err)
+                    : -1;
+}
+
+static int find(struct db *db, struct arena *arena, const struct lookup *lookup,
+                struct channel *out, struct err *err)
+{
+    struct stored stored;
+    int found = look_up(db, arena, lookup, &stored, err);
+
+    return found == 1 && view(arena, &stored, out, err) < 0 ? -1 : found;
+}
+
+int channel_load(struct db *db, struct arena *arena, int64_t tenant_id, int64_t id,
+                 struct channel *out, struct err *err)
+{
+    const struct lookup lookup = {
+        arena_printf(arena, "id %lld %lld", (long long)tenant_id, (long long)id), tenant_id,
+        SELECT_CHANNEL "WHERE c.tenant_id = $1 AND c.id = $2", { db_int(tenant_id), db_int(id) }, 2,
+    };
+
+    return find(db, arena, &lookup, out, err);
+}
+
+int channel_find(struct db *db, struct arena *arena, int64_t tenant_id, struct str name,
+                 struct channel *out, struct err *err)
+{
+    const struct lookup lookup = {
+        arena_printf(arena, "name %lld %.*s", (long long)tenant_id, STR_FMT(name)),
+        tenant_id,
+        SELECT_CHANNEL "WHERE c.tenant_id = $1 AND c.name = $2",
+        { db_int(tenant_id), db_text(name) },
+        2,
+    };
+    int64_t id;
+    int found =
+        id_decode(ID_CHANNEL, name, &id) ? channel_load(db, arena, tenant_id, id, out, err) : 0;
+
+    if (found != 0 || !name.data || !str_utf8_valid(name))
+        return found;
+    return find(db, arena, &lookup, out, err);
+}
+
+int channel_by_hook(struct db *db, struct arena *arena, struct str hook, struct channel *out,
+                    struct err *err)
+{
+    const struct lookup lookup = {
+        arena_printf(arena, "hook %.*s", STR_FMT(hook)),
+        0,
+        SELECT_CHANNEL "WHERE c.hook = $1",
+        { db_text(hook) },
+        1,
+    };
+
+    if (!hook.len || hook.len > LIMIT_NAME_BYTES || !str_utf8_valid(hook))
+        return 0;
+    return find(db, arena, &lookup, out, err);
+}
