@@ -61,7 +61,8 @@ struct db_driver {
 
     enum db_failure (*prepare)(struct db_connection *connection, const struct db_text *text, struct db_statement **out,
                                struct err *err);
-    void (*finish)(struct db_statement *statement);                     /* before its connection is closed */
+    /* Free it; `stays` says that its connection goes on living. */
+    void (*finish)(struct db_statement *statement, bool stays);
     enum db_failure (*run)(struct db_statement *statement, const struct db_run *run, struct err *err);
     enum db_failure (*step)(struct db_statement *statement, bool *has_row, struct err *err);
     int64_t (*changes)(struct db_statement *statement);
