@@ -124,6 +124,7 @@ struct db_write_item {
     void (*done)(struct db_write_item *item);
     struct err err;
     struct db_write_item *next;     /* the queue's */
+    void *waiter;                   /* db_submit_wait's */
 };
 
 /* Queue an item for the next group. -1 with ERR_UNAVAILABLE when LIMIT_WRITE_QUEUE are waiting or the database closes;

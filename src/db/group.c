@@ -1,0 +1,368 @@
+/* Group commit. The writer takes everything that has queued up, runs it in one transaction and tells each owner after the
+ * commit; there is no linger, the commit under way is the window in which the next group gathers. A group in which a row
+ * is bad is run again with savepoints, halving until the bad one stands alone. */
+#include "db/session.h"
+
+#include "base/clock.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <semaphore.h>
+#include <time.h>
+
+#define KINDS_MAX 64            /* kinds of grouped writes in the program */
+#define QUIET_MS 100            /* without work for this long: checkpoint */
+#define RELEASE_MS 5000         /* and for this long: give memory back */
+
+/* An ordinary transaction as an item. */
+struct ordinary {
+    struct db_write_item item;
+    db_tx *fn;
+    void *arg;
+};
+
+static const struct db_kind ordinary_kind = { .name = "write" };
+
+/* --- The queue ----------------------------------------------------------------------------------------------------------- */
+
+int db_submit(struct db *db, struct db_write_item *item, struct err *err)
+{
+    bool full, refusing, wake;
+
+    item->next = NULL;
+    pthread_mutex_lock(&db->queue_lock);
+    full = db->waiting >= LIMIT_WRITE_QUEUE;
+    refusing = db->refusing;
+    if (!full && !refusing) {
+        *db->queue_tail = item;
+        db->queue_tail = &item->next;
+        db->waiting++;
+    }
+    wake = db->asleep && !full && !refusing;
+    if (wake)
+        db->asleep = false;
+    pthread_mutex_unlock(&db->queue_lock);
+    if (wake)
+        pthread_cond_signal(&db->queue_filled);
+    if (!full && !refusing)
+        return 0;
+    err_set(err, ERR_UNAVAILABLE, full ? "too many writes are waiting" : "the database is closing");
+    if (err)
+        err->retry_after_s = 1;
+    return -1;
+}
+
+static void wake_waiter(struct db_write_item *item)
+{
+    sem_post(item->waiter);
+}
+
+/* Wait for an item; with `manual` nobody else runs the groups. */
+static void wait_for(struct db *db, sem_t *done)
+{
+    if (db->manual)
+        while (sem_trywait(done))
+            group_run(db);
+    else
+        while (sem_wait(done) && errno == EINTR)
+            continue;
+}
+
+int db_submit_wait(struct db *db, struct db_write_item *item, struct err *err)
+{
+    sem_t done;
+    int result;
+
+    if (db->has_writer && pthread_equal(pthread_self(), db->writer_thread))
+        return err_set(err, ERR_INTERNAL, "a write was started from within a write");
+    sem_init(&done, 0, 0);
+    item->waiter = &done;
+    item->done = wake_waiter;
+    result = db_submit(db, item, err);
+    if (!result) {
+        wait_for(db, &done);
+        if (item->err.code != ERR_NONE) {
+            result = -1;
+            if (err && err != &item->err)
+                *err = item->err;
+        }
+    }
+    sem_destroy(&done);
+    return result;
+}
+
+int group_write(struct db *db, db_tx *fn, void *arg, struct err *err)
+{
+    struct ordinary write;
+
+    write.item.kind = &ordinary_kind;
+    write.fn = fn;
+    write.arg = arg;
+    return db_submit_wait(db, &write.item, err);
+}
+
+/* Take what waits, one group at most, in order of arrival. */
+static size_t take(struct db *db)
+{
+    size_t count = 0;
+
+    pthread_mutex_lock(&db->queue_lock);
+    while (db->queue && count < LIMIT_GROUP_ROWS) {
+        db->taken[count++] = db->queue;
+        db->queue = db->queue->next;
+    }
+    if (!db->queue)
+        db->queue_tail = &db->queue;
+    db->waiting -= count;
+    pthread_mutex_unlock(&db->queue_lock);
+    return count;
+}
+
+/* Sort what was taken by kind into db->group, kinds by their order, ordinary writes last, arrival order inside. */
+static void sort_group(struct db *db, size_t count)
+{
+    const struct db_kind *kinds[KINDS_MAX];
+    size_t starts[KINDS_MAX + 1] = { 0 }, kind_count = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct db_kind *kind = db->taken[i]->kind;
+        size_t at = 0, to;
+
+        while (at < kind_count && kinds[at] != kind)
+            at++;
+        if (at == kind_count) {
+            bool last = kind == &ordinary_kind;
+
+            assert(kind_count < KINDS_MAX);
+            for (to = kind_count++; to > 0 && !last; to--) {
+                if (kinds[to - 1] != &ordinary_kind && kinds[to - 1]->order <= kind->order)
+                    break;
+                kinds[to] = kinds[to - 1];
+            }
+            kinds[last ? kind_count - 1 : to] = kind;
+        }
+    }
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < kind_count; k++)
+            starts[k + 1] += kinds[k] == db->taken[i]->kind;
+    for (size_t k = 0; k < kind_count; k++)
+        starts[k + 1] += starts[k];
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < kind_count; k++)
+            if (kinds[k] == db->taken[i]->kind)
+                db->group[starts[k]++] = db->taken[i];
+}
+
+/* --- One transaction ------------------------------------------------------------------------------------------------------- */
+
+static void refuse(struct db_write_item *item, const struct err *err)
+{
+    item->err = *err;
+    if (item->err.code == ERR_NONE)
+        err_set(&item->err, ERR_INTERNAL, "the %s write failed without saying why", item->kind->name);
+}
+
+static int run_items(struct db_session *tx, struct db_write_item **items, size_t count, struct err *err)
+{
+    err->code = ERR_NONE;
+    if (items[0]->kind == &ordinary_kind) {
+        struct ordinary *write = (struct ordinary *)items[0];
+
+        return write->fn(tx, write->arg, err);
+    }
+    return items[0]->kind->run(tx, items, count, err);
+}
+
+/* Run items of one kind behind a savepoint; when they fail for a reason of their own, each half by itself, down to the
+ * one that is refused. An ordinary write's own error concerns nobody else. */
+static enum db_failure run_saved(struct db_session *tx, struct db_write_item **items, size_t count, struct err *err)
+{
+    bool ordinary = items[0]->kind == &ordinary_kind;
+    struct savepoint savepoint;
+    enum db_failure failure = session_save(tx, &savepoint, err), verdict;
+    size_t half = count / 2;
+
+    if (failure != DB_OK)
+        return failure;
+    if (!run_items(tx, items, count, err))
+        return session_release(tx, err);
+    verdict = ordinary && tx->failure < DB_FAIL_RETRY ? DB_FAIL_DATA : session_verdict(tx, err);
+    if (verdict >= DB_FAIL_RETRY)
+        return verdict;
+    if (count == 1)
+        refuse(items[0], err);
+    failure = session_undo(tx, &savepoint, err);
+    if (failure != DB_OK || count == 1)
+        return failure;
+    failure = run_saved(tx, items, half, err);
+    return failure == DB_OK ? run_saved(tx, items + half, count - half, err) : failure;
+}
+
+static size_t same_kind(struct db_write_item **items, size_t count)
+{
+    size_t same = 1;
+
+    if (items[0]->kind == &ordinary_kind)
+        return 1;
+    while (same < count && items[same]->kind == items[0]->kind)
+        same++;
+    return same;
+}
+
+/* All items in one transaction. Savepoints stand around ordinary writes that have company, and around everything when
+ * `careful`. */
+static enum db_failure try_group(struct db_session *tx, struct db_write_item **items, size_t count, bool careful,
+                                 struct err *err)
+{
+    enum db_failure failure = session_begin(tx, true, err);
+
+    for (size_t i = 0; i < count; i++)
+        items[i]->err.code = ERR_NONE;
+    for (size_t at = 0, same; at < count && failure == DB_OK; at += same) {
+        same = same_kind(items + at, count - at);
+        if (careful || (items[at]->kind == &ordinary_kind && count > 1))
+            failure = run_saved(tx, items + at, same, err);
+        else if (run_items(tx, items + at, same, err))
+            failure = session_verdict(tx, err);
+    }
+    if (failure == DB_OK)
+        failure = session_commit(tx, err);
+    if (failure != DB_OK)
+        session_rollback(tx);
+    return failure;
+}
+
+static enum db_failure try_repeatedly(struct db_session *tx, struct db_write_item **items, size_t count, bool careful,
+                                      struct err *err)
+{
+    struct repeat repeat = { 0 };
+    enum db_failure failure;
+
+    do {
+        failure = try_group(tx, items, count, careful, err);
+    } while (failure == DB_FAIL_RETRY && repeat_again(tx->db, &repeat));
+    if (failure == DB_FAIL_RETRY) {
+        err->code = ERR_UNAVAILABLE;
+        err->retry_after_s = err->retry_after_s ? err->retry_after_s : 1;
+    }
+    return failure;
+}
+
+/* Run, find the bad ones, and fill every item's err. What only the commit complains about (a deferred constraint) is
+ * found by committing the halves by themselves. False: all were refused. */
+static bool settle(struct db_session *tx, struct db_write_item **items, size_t count)
+{
+    struct err err = { 0 };
+    enum db_failure failure = try_repeatedly(tx, items, count, false, &err);
+    bool first, second;
+
+    if (failure != DB_OK && failure < DB_FAIL_RETRY && count > 1)
+        failure = try_repeatedly(tx, items, count, true, &err);
+    if (failure == DB_OK)
+        return true;
+    if (failure >= DB_FAIL_RETRY || count == 1) {
+        for (size_t i = 0; i < count; i++)
+            refuse(items[i], &err);
+        return false;
+    }
+    first = settle(tx, items, count / 2);
+    second = settle(tx, items + count / 2, count - count / 2);
+    return first || second;
+}
+
+int group_run(struct db *db)
+{
+    size_t count;
+    bool stored;
+
+    pthread_mutex_lock(&db->writer_lock);
+    count = take(db);
+    if (!count) {
+        pthread_mutex_unlock(&db->writer_lock);
+        return 0;
+    }
+    sort_group(db, count);
+    stored = settle(db->writer, db->group, count);
+    session_trace(db->writer, count);
+    atomic_fetch_add_explicit(&db->groups, stored, memory_order_relaxed);
+    atomic_fetch_add_explicit(&db->items, (int64_t)count, memory_order_relaxed);
+    for (size_t i = 0; i < count; i++)
+        db->group[i]->done(db->group[i]);
+    session_clean(db->writer);
+    pthread_mutex_unlock(&db->writer_lock);
+    if (stored && db->hooks.committed)
+        db->hooks.committed(db->hooks.arg);
+    return stored ? (int)count : -1;
+}
+
+/* --- The writer's thread ---------------------------------------------------------------------------------------------------- */
+
+static void house_keep(struct db *db, int quiet_ms)
+{
+    struct db_session *writer = db->writer;
+    int64_t start_us = clock_mono_us(), spent_us;
+    struct err err = { 0 };
+
+    if (!db->driver->idle || !writer->connection)
+        return;
+    if (db->driver->idle(writer->connection, quiet_ms, &err) == DB_FAIL_FATAL)
+        session_fatal(&err);
+    spent_us = clock_mono_us() - start_us;
+    if (spent_us < LIMIT_COMMIT_TRACE_MS * INT64_C(1000))
+        return;
+    atomic_fetch_add_explicit(&db->slow, 1, memory_order_relaxed);
+    if (db->hooks.slow)
+        db->hooks.slow(db->hooks.arg, "checkpoint", spent_us, 0);
+}
+
+/* Sleep until something is queued, the database closes or `timeout_ms` have passed. False: it closes and is done. */
+static bool wait_for_work(struct db *db, int timeout_ms)
+{
+    struct timespec until;
+    bool more;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += timeout_ms / 1000;
+    until.tv_nsec += timeout_ms % 1000 * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000L;
+    }
+    pthread_mutex_lock(&db->queue_lock);
+    db->asleep = true;
+    while (db->asleep && !db->queue && !db->refusing)
+        if (pthread_cond_timedwait(&db->queue_filled, &db->queue_lock, &until))
+            break;
+    db->asleep = false;
+    more = db->queue || !db->refusing;
+    pthread_mutex_unlock(&db->queue_lock);
+    return more;
+}
+
+/* SQLite has no listener: its writer gives the tick. */
+static void tick(struct db *db, int64_t *next_us)
+{
+    if (!db->driver->shared_writer || !db->hooks.notified || clock_mono_us() < *next_us)
+        return;
+    *next_us = clock_mono_us() + LIMIT_POLL_MS * INT64_C(1000);
+    db->hooks.notified(db->hooks.arg, "", "");
+}
+
+void *group_main(void *arg)
+{
+    struct db *db = arg;
+    int64_t next_tick_us = clock_mono_us() + LIMIT_POLL_MS * INT64_C(1000);
+    int quiet_ms = QUIET_MS;
+
+    while (wait_for_work(db, quiet_ms == QUIET_MS ? QUIET_MS : quiet_ms == RELEASE_MS ? RELEASE_MS : LIMIT_POLL_MS)) {
+        if (group_run(db)) {
+            house_keep(db, 0);
+            quiet_ms = QUIET_MS;
+        } else if (quiet_ms <= RELEASE_MS) {
+            house_keep(db, quiet_ms);
+            quiet_ms = quiet_ms == QUIET_MS ? RELEASE_MS : LIMIT_POLL_MS;
+        }
+        tick(db, &next_tick_us);
+    }
+    return NULL;
+}
