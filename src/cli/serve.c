@@ -1,0 +1,207 @@
+#include "api/api.h"
+#include "base/arena.h"
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/lib/print.h"
+#include "core/config.h"
+#include "core/egress.h"
+#include "core/worker.h"
+#include "net/client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char usage[] = "serve [--data DIR] [--listen ADDRESS:PORT] [--database-url URL] [...]";
+
+/* What runs while the server runs; NULL where it was not opened. */
+struct serving {
+    struct arena *arena;
+    struct config *config;
+    struct hub hub;
+    struct client *client;
+    struct api *api;
+    struct http_server *server;
+    struct workers *workers;
+    int lock;
+};
+
+static int open_folder(struct serving *serving, struct err *err)
+{
+    const char *folder = config_text(serving->config, "data");
+
+    if (mkdir(folder, 0700) && errno != EEXIST) {
+        err_set(err, ERR_INTERNAL, "Cannot make the data folder %s: %s.", folder, strerror(errno));
+        return err_hint(err, "Choose another with --data, or make it with mode 0700 for this user.");
+    }
+    /* Two hubs on one SQLite file would each believe to be its only writer. */
+    serving->lock = open(arena_printf(serving->arena, "%s/lock", folder), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (serving->lock < 0)
+        return err_set(err, ERR_INTERNAL, "Cannot write into the data folder %s: %s.", folder, strerror(errno));
+    if (flock(serving->lock, LOCK_EX | LOCK_NB)) {
+        err_set(err, ERR_CONFLICT, "Another hub is running with the data folder %s.", folder);
+        return err_hint(err, "Stop it first, or choose another folder with --data.");
+    }
+    return 0;
+}
+
+static bool is_loopback(const char *listen)
+{
+    return !strncmp(listen, "127.", 4) || !strncmp(listen, "[::1]", 5) || !strncmp(listen, "localhost:", 10)
+        || !strcmp(listen, "none");
+}
+
+static int open_server(struct serving *serving, struct err *err)
+{
+    const struct config *config = serving->config;
+    const char *listen = config_text(config, "listen"), *socket = config_text(config, "socket");
+    struct http_options options = {
+        .listen = strcmp(listen, "none") ? listen : NULL,
+        .socket_path = socket ? socket : arena_printf(serving->arena, "%s/hub.sock", config_text(config, "data")),
+        .event_threads = (int)config_number(config, "event-threads"),
+        .workers = (int)config_number(config, "workers"),
+        .body_max = LIMIT_BATCH_BYTES,
+        .connections_per_address = (int)config_number(config, "connections-per-address"),
+        .respond = api_respond,
+    };
+
+    if (config_flag(config, "dev-no-auth") && !is_loopback(listen)) {
+        err_set(err, ERR_INVALID, "--dev-no-auth works on loopback only, not on %s.", listen);
+        return err_hint(err, "Listen on 127.0.0.1, or leave --dev-no-auth away and use a key.");
+    }
+    serving->api = api_open(&serving->hub, err);
+    if (!serving->api)
+        return -1;
+    options.arg = serving->api;
+    serving->server = http_start(&options, err);
+    if (!serving->server)
+        return -1;
+    api_serve(serving->api, serving->server);
+    return 0;
+}
+
+static int open_all(struct serving *serving, struct err *err)
+{
+    static const char *const levels[] = { "debug", "info", "warn", "error" };
+    enum log_level level = LOG_INFO;
+
+    if (open_folder(serving, err))
+        return -1;
+    serving->client = client_new(egress_allows, &serving->hub);
+    serving->hub.config = serving->config;
+    serving->hub.exchange = client_exchange(serving->client);
+    if (hub_open(&serving->hub, err))
+        return -1;
+    for (size_t i = 0; i < 4; i++)
+        if (!strcmp(config_text(serving->config, "log-level"), levels[i]))
+            level = (enum log_level)i;
+    log_start(STDERR_FILENO, !strcmp(config_text(serving->config, "log-format"), "json"), level, serving->hub.log_key);
+    if (open_server(serving, err))
+        return -1;
+    serving->workers = workers_start(&serving->hub, err);
+    return serving->workers ? 0 : -1;
+}
+
+static void close_all(struct serving *serving)
+{
+    if (serving->server)
+        http_stop(serving->server, LIMIT_SHUTDOWN_MS / 2);
+    if (serving->workers)
+        workers_stop(serving->workers, LIMIT_SHUTDOWN_MS / 2);
+    api_close(serving->api);
+    if (serving->hub.db)
+        hub_close(&serving->hub);
+    client_free(serving->client);
+    log_stop();
+    if (serving->lock >= 0)
+        close(serving->lock);
+    arena_free(serving->arena);
+}
+
+/* The lines a person needs, and at the first start the key that makes the first admin key; never again. */
+static void announce(const struct serving *serving)
+{
+    const char *listen = config_text(serving->config, "listen"), *public_url = config_text(serving->config, "public-url");
+    const char *colon = strrchr(listen, ':');
+    char url[256];
+
+    if (public_url)
+        snprintf(url, sizeof url, "%s", public_url);
+    else
+        snprintf(url, sizeof url, "http://%.*s:%d", colon && colon != listen ? (int)(colon - listen) : 9,
+                 colon && colon != listen ? listen : "127.0.0.1", http_port(serving->server));
+    if (!strcmp(listen, "none"))
+        printf("Message Hub is ready on its socket.");
+    else
+        printf("Message Hub is ready at %s", url);
+    if (serving->hub.link[0])
+        printf("  one-time admin key: %s", serving->hub.link);
+    putchar('\n');
+    if (config_flag(serving->config, "dev-no-auth"))
+        puts("WARNING: --dev-no-auth: every program on this machine is an admin.");
+    fflush(stdout);
+}
+
+/* One file descriptor per client, and the soft limit is often 1024. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max > 65536 ? 65536 : limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static int run_serve(int argc, char **argv)
+{
+    struct serving serving = { .arena = arena_new(0), .lock = -1 };
+    struct err err = { 0 };
+    sigset_t signals;
+    char **rest;
+    int count, status = 0, received;
+
+    if (config_load(serving.arena, argc - 1, argv + 1, &serving.config, &rest, &count, &err)) {
+        print_error(&err);
+        arena_free(serving.arena);
+        return 2;
+    }
+    if (count) {
+        status = print_usage(usage, "Unknown word \"%s\".", rest[0]);
+        arena_free(serving.arena);
+        return status;
+    }
+    umask(077);
+    raise_file_limit();
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    if (open_all(&serving, &err)) {
+        close_all(&serving);
+        return print_error(&err);
+    }
+    announce(&serving);
+    sigwait(&signals, &received);
+    log_info("stopping", LOG_N("signal", received));
+    close_all(&serving);
+    return 0;
+}
+
+const struct command command_serve = {
+    .name = "serve",
+    .summary = "Run the hub.",
+    .usage = usage,
+    .help = "Starts with no configuration on an SQLite database in ./data. The first start prints a one-time admin key.\n"
+            "All settings: message-hub config show\n\n"
+            "  message-hub serve\n"
+            "  message-hub serve --data /var/lib/message-hub --listen 0.0.0.0:8080\n",
+    .run = run_serve,
+};
