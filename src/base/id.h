@@ -27,6 +27,7 @@ struct arena;
 #define ID_ATTEMPT "att"
 #define ID_AUDIT "aud"
 #define ID_PARKED "prk"
+#define ID_EGRESS "egr"
 
 /* Install the 16-byte key of the permutation (derived from the master key). Call before threads
  * start. */

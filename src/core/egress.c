@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/id.h"
 
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -13,7 +14,7 @@
 #define CACHE_US 1000000
 
 const struct column egress_columns[] = {
-    { "id", COL_INT, offsetof(struct egress_row, id), COL_PUBLIC, NULL, NULL, NULL },
+    { "id", COL_REF, offsetof(struct egress_row, id), COL_PUBLIC, ID_EGRESS, NULL, NULL },
     { "tenant_id", COL_INT, offsetof(struct egress_row, tenant_id), 0, NULL, NULL, NULL },
     { "network", COL_TEXT, offsetof(struct egress_row, network), COL_PUBLIC, NULL, NULL, NULL },
     { "port", COL_INT, offsetof(struct egress_row, port), COL_PUBLIC, NULL, NULL, NULL },
