@@ -1,9 +1,12 @@
-/* api.h - the HTTP face of the hub: all operations, provider webhooks, streams, health. Opened by cli/serve between
- * hub_open and http_start:
+/* api.h - the HTTP face of the hub: all operations, provider webhooks, streams, health.
  *
+ *     hub_open(&hub, &err);
  *     api = api_open(&hub, &err);                 options.respond = api_respond; options.arg = api;
  *     server = http_start(&options, &err);        api_serve(api, server);
- *     ...                                         http_stop(server, LIMIT_SHUTDOWN_MS); api_close(api); hub_close(&hub); */
+ *     ...
+ *     http_stop(server, LIMIT_SHUTDOWN_MS);
+ *     api_close(api);
+ *     hub_close(&hub); */
 #pragma once
 
 #include "base/err.h"
@@ -12,8 +15,8 @@
 struct api;
 struct hub;
 
-/* Check the operations table, build the routes and the OpenAPI document, start the thread that feeds streams (none with
- * hub->manual). NULL when a row of the table is wrong. */
+/* Check the operations table, build the routes and the OpenAPI document, start the thread that feeds streams (none
+ * with hub->manual). NULL when a row of the table is wrong. */
 struct api *api_open(struct hub *hub, struct err *err);
 
 /* Tell which server it answers for, for /metrics. */

@@ -23,8 +23,8 @@ static void refuse(struct op_call *call, const struct err *err)
     struct err shown = *err;
 
     if (err->code == ERR_INTERNAL) {
-        log_error("operation failed", LOG_T("operation", call->op ? call->op->name : "none"), LOG_T("detail", err->detail),
-                  LOG_T("request_id", call->request->request_id));
+        log_error("operation failed", LOG_T("operation", call->op ? call->op->name : "none"),
+                  LOG_T("detail", err->detail), LOG_T("request_id", call->request->request_id));
         err_set(&shown, ERR_INTERNAL, "Something went wrong on our side; nothing was changed.");
         err_hint(&shown, "Try again; the log of the hub names the cause under this request_id.");
     } else if (err->code == ERR_UNAVAILABLE || err->code == ERR_STORAGE_FULL) {

@@ -1,7 +1,7 @@
-/* op.h - operations: one thing the API can do, declared once. Route, authorisation, input checks and their texts, OpenAPI,
- * CLI verb and (where marked) MCP tool are views of the row. Nothing else registers a route.
+/* op.h - operations: one thing the API can do, declared once. Route, authorisation, input checks and their texts,
+ * OpenAPI, CLI verb and (where marked) MCP tool are views of the row. Nothing else registers a route.
  *
- * Each src/api/ops/<resource>.c defines `const struct op_table ops_<resource>` with its rows. */
+ * * Each src/api/ops/<resource>.c defines `const struct op_table ops_<resource>` with its rows. */
 #pragma once
 
 #include "base/field.h"
@@ -38,7 +38,7 @@ struct op {
     const char *path;                   /* "/api/v1/messages/{id}/read"; a last part "{name...}" takes the rest */
     unsigned scope;                     /* enum scope; one bit; with OP_OPEN none */
     const char *summary;                /* one sentence */
-    const struct field *fields;         /* input; path fields flagged FIELD_PATH; on GET all others come from the query */
+    const struct field *fields;         /* input; those of the path FIELD_PATH; on GET all others are the query */
     enum op_done (*run)(struct op_call *call, struct err *err);
     unsigned flags;
     const struct column *answer;        /* columns of the answered object (or item); NULL: see `shape` */
@@ -79,31 +79,33 @@ struct op_call {
     enum op_done (*resume)(struct op_call *call, struct err *err);      /* op_slow's */
 };
 
-/* Runs an ordinary write: `apply` inside the transaction, then `render` into call->out, then the idempotency row with that
- * answer and an audit line named after the operation (its object: call->object, else the path's id), all in one commit.
- * `render` may be NULL (204). Draw ids before: `apply` and `render` may run more than once. */
+/* Runs an ordinary write: `apply` inside the transaction, then `render` into call->out, then the idempotency row
+ * with that answer and an audit line named after the operation (its object: call->object, else the path's id), all
+ * in one commit. `render` may be NULL (204). Draw ids before: `apply` and `render` may run more than once. */
 typedef int op_render(struct op_call *call, void *arg, struct err *err);
 enum op_done op_write(struct op_call *call, db_tx *apply, op_render *render, void *arg, struct err *err);
 
-/* Answer later: end a call whose run returned OP_LATER, from any thread. `err` NULL: the response is sent as it is. The
- * call is gone afterwards. */
+/* Answer later: end a call whose run returned OP_LATER, from any thread. `err` NULL: the response is sent as it is.
+ * The call is gone afterwards. */
 void op_finish(struct op_call *call, const struct err *err);
 
-/* Continue a call whose run returned OP_LATER on a worker thread, where it may block: `run` ends it as an operation's run
- * does. From any thread. */
+/* Continue a call whose run returned OP_LATER on a worker thread, where it may block: `run` ends it as an
+ * operation's run does. From any thread. */
 void op_slow(struct op_call *call, enum op_done (*run)(struct op_call *call, struct err *err));
 
-/* Render the answer of a grouped write into `idempotency` (call->idempotency, which may be NULL) before it is submitted;
- * and repeat the stored answer when the group says that the name was known (may block: by op_slow). */
+/* Render the answer of a grouped write into `idempotency` (call->idempotency, which may be NULL) before it is
+ * submitted; and repeat the stored answer when the group says that the name was known (may block: by op_slow). */
 void op_remember(struct op_call *call);
 enum op_done op_replay(struct op_call *call, struct err *err);
 
-/* "No such message.", the same for ids of other tenants and ids that never were. Every 404 of a path id becomes this. */
+/* "No such message.", the same for ids of other tenants and ids that never were. Every 404 of a path id becomes
+ * this. */
 int op_not_found(const struct op_call *call, struct err *err);
 
-/* Lists: `items` array is opened by op_list_begin; op_list_end closes it and writes "next". Cursors are opaque texts that
- * hold `key` (any integers the query continues from, at most OP_LIST_KEYS) and are bound to tenant and operation by a MAC.
- * op_list_cursor fills `key` when the call gave one; ERR_INVALID for any text that is not such a cursor. */
+/* Lists: `items` array is opened by op_list_begin; op_list_end closes it and writes "next". Cursors are opaque
+ * texts that hold `key` (any integers the query continues from, at most OP_LIST_KEYS) and are bound to tenant and
+ * operation by a MAC. op_list_cursor fills `key` when the call gave one; ERR_INVALID for any text that is not such
+ * a cursor. */
 #define OP_LIST_KEYS 4
 void op_list_begin(struct op_call *call);
 void op_list_end(struct op_call *call, const int64_t *next_key, size_t key_count);      /* count 0: no more */

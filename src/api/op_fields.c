@@ -7,8 +7,8 @@
 
 static const struct field no_fields[] = { { 0 } };
 
-/* "application/json; charset=utf-8" and "application/problem+json" are JSON. A missing type is taken for JSON too: no page
- * of another origin can make a browser add our Authorization header. */
+/* "application/json; charset=utf-8" and "application/problem+json" are JSON. A missing type is taken for JSON too:
+ * no page of another origin can make a browser add our Authorization header. */
 static bool is_json(struct str type)
 {
     struct str rest = type, name, subtype;

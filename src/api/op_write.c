@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-/* --- The header ------------------------------------------------------------------------------------------------------------ */
+/* --- The header -------------------------------------------------------------------------------------------- */
 
 static void hash_request(const struct http_request *request, struct arena *arena, unsigned char out[SIGN_HASH_BYTES])
 {
@@ -28,7 +28,8 @@ int op_idempotency(struct op_call *call, struct err *err)
     if (!name.data || call->op->method != HTTP_POST || call->op->flags & (OP_RAW | OP_OPEN))
         return 0;
     if (name.len == 0 || name.len > LIMIT_IDEMPOTENCY_KEY_BYTES || !str_utf8_valid(name)) {
-        err_field(err, "Idempotency-Key", "The Idempotency-Key must have 1 to %d characters.", LIMIT_IDEMPOTENCY_KEY_BYTES);
+        err_field(err, "Idempotency-Key", "The Idempotency-Key must have 1 to %d characters.",
+                  LIMIT_IDEMPOTENCY_KEY_BYTES);
         return err_hint(err, "A fresh UUID for each thing you want done once is a good one.");
     }
     idempotency = arena_alloc(call->arena, sizeof *idempotency);
@@ -50,7 +51,7 @@ int op_idempotency(struct op_call *call, struct err *err)
     return 0;
 }
 
-/* --- The stored answer -------------------------------------------------------------------------------------------------------- */
+/* --- The stored answer ------------------------------------------------------------------------------------- */
 
 static const char *seal_context(const struct op_call *call)
 {
@@ -105,7 +106,7 @@ enum op_done op_replay(struct op_call *call, struct err *err)
     return OP_DONE;
 }
 
-/* --- An ordinary write --------------------------------------------------------------------------------------------------------- */
+/* --- An ordinary write ------------------------------------------------------------------------------------- */
 
 struct write {
     struct op_call *call;

@@ -22,8 +22,9 @@ struct route_match {
     size_t param_count;
 };
 
-/* Build from tables that end with NULL. In the arena. NULL, naming the row, when a path is no path, a name or route exists
- * twice, a {name} has no FIELD_PATH field or the reverse, or a row has neither a scope nor OP_OPEN (or both). */
+/* Build from tables that end with NULL. In the arena. NULL, naming the row, when a path is no path, a name or route
+ * exists twice, a {name} has no FIELD_PATH field or the reverse, or a row has neither a scope nor OP_OPEN (or
+ * both). */
 struct routes *routes_new(struct arena *arena, const struct op_table *const *tables, struct err *err);
 
 /* A fixed part wins over a {name}. False: no such path. */

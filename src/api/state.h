@@ -1,4 +1,5 @@
-/* state.h - what one running API holds, and the steps of a call that op.c takes in order; included only inside api/. */
+/* state.h - what one running API holds, and the steps of a call that op.c takes in order; included only inside
+ * api/. */
 #pragma once
 
 #include "api/api.h"

@@ -1,8 +1,13 @@
-/* key.h - API keys: 256 random bits shown once, stored as HMAC-SHA-256, with scopes, expiry and rotation with overlap. */
+/* key.h - API keys: 256 random bits shown once, stored as HMAC-SHA-256, with scopes, expiry and rotation with
+ * overlap. */
 #pragma once
 
 #include "core/hub.h"
+#include "core/page.h"
 #include "db/row.h"
+
+struct arena;
+struct json_writer;
 
 /* What a key may do. The words are those of key_scope_words, in this order. */
 enum scope {
@@ -25,16 +30,45 @@ struct key {
 };
 extern const struct column key_columns[];
 
-/* Make a key; `*token` ("mh_" and 43 characters) is shown once and nowhere stored. */
-int key_create(struct hub *hub, struct arena *arena, const struct key *wanted, struct key *out, const char **token,
-               struct err *err);
+/* A key to be made: drawn before the write, because a transaction may run twice. `token` ("mh_" and 43 characters) is
+ * shown once and nowhere stored. */
+struct key_draft {
+    struct key key;
+    unsigned char hash[SIGN_HASH_BYTES];
+    const char *token;
+};
 
-/* A second key with the same rights; the old one stays valid for `overlap_s`, then not. */
-int key_rotate(struct hub *hub, struct arena *arena, int64_t tenant_id, int64_t id, int overlap_s, struct key *out,
-               const char **token, struct err *err);
+/* Draw id and token; name, scopes, kind, tenant, device and expiry are `wanted`'s. In the arena. */
+int key_draw(struct hub *hub, struct arena *arena, const struct key *wanted, struct key_draft *out, struct err *err);
 
-int key_revoke(struct hub *hub, int64_t tenant_id, int64_t id, struct err *err);    /* 1, 0 unknown, -1 */
+/* Inside a write transaction; call key_changed after its commit. key_replace gives the draft (of the same tenant)
+ * the rights of key `id` and lets the old one end after `overlap_s`; key_stop revokes now; key_stop_device all keys
+ * of a device. 1 done, 0 unknown (or revoked, or expired), -1 failed. key_claim turns the one-time link key `id`
+ * into the draft: once. */
+int key_add(struct db_session *tx, const struct key_draft *draft, struct err *err);
+int key_replace(struct db_session *tx, int64_t id, int overlap_s, struct key_draft *draft, struct err *err);
+int key_stop(struct db_session *tx, int64_t tenant_id, int64_t id, struct err *err);
+int key_stop_device(struct db_session *tx, int64_t tenant_id, int64_t device_id, struct err *err);
+int key_claim(struct db_session *tx, int64_t id, const struct key_draft *draft, struct err *err);
+void key_changed(struct hub *hub);
 
-/* Who is this? 1 and the key (equal work for unknown and wrong tokens); 0 for unknown, expired, revoked keys and suspended
- * tenants. Cached per process for at most a second, and dropped at once when keys change here. */
+/* The same as whole transactions. */
+int key_create(struct hub *hub, struct arena *arena, const struct key *wanted, struct key_draft *out, struct err *err);
+int key_revoke(struct hub *hub, int64_t tenant_id, int64_t id, struct err *err);
+
+/* Read the key that `key->tenant_id` and `id` name: 1 found, 0 not, -1 failed. */
+int key_get(struct db_session *session, struct arena *arena, struct key *key, struct err *err);
+
+/* A page of keys, newest first: their number, -1 failed. */
+int key_list(struct db_session *session, const struct page *page, struct key **out, struct err *err);
+
+/* Write the members of a key into the current object: the public columns and "scopes" as words. */
+void key_json(struct json_writer *writer, const struct key *key);
+
+/* Who is this? 1 and the key (equal work for unknown and wrong tokens; its texts stay absent); 0 for unknown,
+ * expired, revoked keys and suspended tenants. Link keys are only good for being claimed. Cached per process for at
+ * most RECENT_MS, and dropped at once when keys change here. last_used_ms is written behind, at most once a minute. */
 int key_check(struct hub *hub, struct str token, struct key *out, struct err *err);
+
+/* Is the key still good (for streams)? The same answers by its id. */
+int key_check_again(struct hub *hub, int64_t id, struct key *out, struct err *err);

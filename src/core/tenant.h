@@ -1,8 +1,9 @@
-/* tenant.h - tenants: the organisations that own everything. Tenant 1, "default", exists from the first start and is the
- * operator's. */
+/* tenant.h - tenants: the organisations that own everything. Tenant 1, "default", exists from the first start and
+ * is the operator's. */
 #pragma once
 
 #include "core/hub.h"
+#include "core/page.h"
 #include "db/row.h"
 
 enum tenant_state { TENANT_ACTIVE, TENANT_SUSPENDED };
@@ -28,13 +29,12 @@ int tenant_set_state(struct db_session *tx, int64_t id, enum tenant_state state,
 /* Forget what this process remembers of tenants' states, so that a change works at once. */
 void tenant_changed(struct hub *hub);
 
-/* 1 found, 0 not, -1 failed. */
-int tenant_get(struct db_session *session, struct arena *arena, int64_t id, struct tenant *out, struct err *err);
+/* Read the tenant that `tenant->id` or a name names: 1 found, 0 not, -1 failed. */
+int tenant_get(struct db_session *session, struct arena *arena, struct tenant *tenant, struct err *err);
 int tenant_find(struct db_session *session, struct arena *arena, struct str name, struct tenant *out, struct err *err);
 
-/* Up to `limit` tenants behind `after_id` in order of id; `each` gets them (non-zero stops). */
-int tenant_list(struct db_session *session, struct arena *arena, int64_t after_id, int limit,
-                int (*each)(void *arg, const struct tenant *tenant), void *arg, struct err *err);
+/* A page of all tenants in order of id (page->tenant_id does not count): their number, -1 failed. */
+int tenant_list(struct db_session *session, const struct page *page, struct tenant **out, struct err *err);
 
 /* Is it there and not suspended? Remembered for at most a second. 1, 0, -1. */
 int tenant_active(struct hub *hub, int64_t id, struct err *err);
