@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/buf.h"
+#include "base/err.h"
 #include "base/str.h"
 
 #include <stdbool.h>
@@ -60,7 +61,8 @@ enum http_method http_method_find(struct str name);
 /* Add a response header; `value` is copied into the arena. More than the table holds is a bug and asserts. */
 void http_respond_header(struct http_response *response, struct arena *arena, const char *name, const char *value);
 
-/* Percent-decode ('+' becomes a space in a query); false on a broken escape or NUL. */
+/* Percent-decode ('+' becomes a space in a query); false on a broken escape or NUL. Without anything to decode the
+ * result is `text` itself. */
 bool http_decode(struct arena *arena, struct str text, bool plus_is_space, struct str *out);
 
 /* Percent-encode everything but unreserved characters, in the arena. */
@@ -69,3 +71,12 @@ const char *http_encode(struct arena *arena, struct str text);
 /* Split an application/x-www-form-urlencoded text (body or query) into pairs. False on a broken escape or more than
  * LIMIT_HEADER_COUNT pairs. */
 bool http_form(struct arena *arena, struct str text, struct http_header **pairs, size_t *count);
+
+/* The status line's phrase ("Not Found"); "Error" when unknown. */
+const char *http_reason(int status);
+
+/* Fill the response with a problem document (RFC 9457): title, status, code, detail, and hint, field, request_id where
+ * there are any; Retry-After with 429 and 503; never cached. The status is err's, unless response->status already holds
+ * one of 400 or above. Whatever the response held before is dropped. */
+void http_problem(struct http_response *response, struct arena *arena, const struct err *err,
+                  const char *request_id);

@@ -16,6 +16,7 @@ struct pool_options {
     size_t stack_bytes;         /* 0: 256 KiB */
 };
 
+/* Start a pool; `name` must outlive this call only. Free it with pool_free. */
 struct pool *pool_new(const struct pool_options *options);
 
 /* Queue work. False when the queue is full or the pool stops. */

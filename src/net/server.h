@@ -1,6 +1,6 @@
-/* server.h - the HTTP library (libmicrohttpd) behind plain requests and responses; the only file with its types besides
- * server*.c. A complete request goes to `respond` on a worker thread of the pool; its answer may come later, from any
- * thread (http_reply). What the library would repair is refused here (DESIGN.md 9): token names, control bytes, one Host,
+/* server.h - the HTTP library (libmicrohttpd) behind plain requests and responses; only server*.c knows its types. A
+ * complete request goes to `respond` on a worker thread of the pool; its answer may come later, from any thread
+ * (http_reply). What the library would repair is refused here (DESIGN.md 9): token names, control bytes, one Host,
  * Content-Length xor chunked, counts, sizes, slow headers and bodies. */
 #pragma once
 
@@ -13,7 +13,8 @@ struct ws;                  /* one WebSocket (net/ws.h) */
 struct stream;              /* one open event stream (server-sent events) */
 
 /* Called on a worker thread for each complete request. It must end in exactly one of http_reply, http_upgrade,
- * http_stream: now or later, from any thread. `request` lives until then. */
+ * http_stream: now or later; http_reply from any thread (also after http_stop gave up waiting for it), the other two
+ * best from here: then no callback of the socket runs before this function has returned. `request` lives until then. */
 typedef void http_respond(void *arg, struct http_exchange *exchange, struct http_request *request);
 
 struct http_options {
@@ -47,18 +48,19 @@ struct http_request *http_exchange_request(struct http_exchange *exchange);
 void http_set_data(struct http_exchange *exchange, void *data);
 void *http_data(struct http_exchange *exchange);
 
-/* --- Server-sent events: the answer stays open; frames are appended from any thread ------------------------------------ */
+/* --- Server-sent events: the answer stays open; frames are appended from any thread ------------------------------- */
 
-/* Answer 200 text/event-stream and keep it open. `closed` (may be NULL) is called once, from any thread, when the client
- * went away or the server stops; after it the stream must not be used. The exchange is over; the request's arena lives
- * until the stream is closed. */
+/* Answer 200 text/event-stream and keep it open. `closed` (may be NULL) is called once, from another thread, when the
+ * client went away, the stream was ended or the server stops; after it the stream must not be used. The exchange is
+ * over; the request's arena lives until the stream is closed. NULL: no stream was opened and an answer has been sent
+ * (HEAD, too many streams, the server stops); `closed` is not called then. */
 struct stream *http_stream(struct http_exchange *exchange, void (*closed)(void *arg), void *arg);
 
 /* Append bytes (copied). -1: over LIMIT_WS_QUEUE_BYTES unsent: the stream is ended. */
 int stream_send(struct stream *stream, struct str bytes);
 void stream_end(struct stream *stream);
 
-/* --- Figures for metrics --------------------------------------------------------------------------------------------------- */
+/* --- Figures for metrics ------------------------------------------------------------------------------------------ */
 struct http_stats {
     int64_t requests, refused, connections, streams, sockets, work_waiting;
 };

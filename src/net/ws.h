@@ -18,8 +18,8 @@ struct ws_callbacks {
 };
 
 /* Answer 101 and take the connection over. Checks Upgrade, Connection, Sec-WebSocket-Version 13 and the key; on a wrong
- * handshake replies 400/426 itself and returns NULL. The exchange is over either way. `arg` is the callbacks'. `protocol`
- * (may be NULL) is the chosen subprotocol. */
+ * handshake, or with too many sockets, replies 400, 426 or 503 itself and returns NULL. The exchange is over either
+ * way; do not use the request after it. `arg` is the callbacks'. `protocol` (may be NULL) is the chosen subprotocol. */
 struct ws *http_upgrade(struct http_exchange *exchange, const char *protocol, const struct ws_callbacks *callbacks,
                         void *arg);
 
