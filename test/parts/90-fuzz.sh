@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Every test/fuzz/NAME_fuzz.c for FUZZ_SECONDS (10; 600 in the long run), from the seeds in test/fuzz/NAME/. What a run
-# finds stays in build-asan/corpus, so that the next one goes on from there; a crash's input is kept in build-log/fuzz.
+# Every test/fuzz/NAME_fuzz.c for FUZZ_SECONDS (10; 600 in the long run), from the seeds in test/fuzz/corpus/NAME.
+# What a run finds stays in build-asan/corpus, so that the next one goes on from there; the input of a crash is kept in
+# build-log/fuzz.
 . "$(dirname "$0")/common.sh"
 
 seconds=${FUZZ_SECONDS:-${TEST_LONG:+600}}
@@ -12,7 +13,7 @@ mkdir -p "$artifacts"
 # fuzz PROGRAM SECONDS - one fuzzer; its last lines when it found something
 fuzz() {
     local name=${1%_fuzz}
-    local corpus=build-asan/corpus/$name seeds=test/fuzz/$name log=$artifacts/$name.log
+    local corpus=build-asan/corpus/$name seeds=test/fuzz/corpus/$name log=$artifacts/$name.log
     mkdir -p "$corpus"
     [ -d "$seeds" ] || seeds=
     if without_aslr "build-asan/$1" -max_total_time="$2" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
