@@ -307,13 +307,13 @@ static enum MHD_Result collect(struct http_exchange *exchange, const char *data,
 }
 
 /* The header is in: check it, make room for the body. */
-static enum MHD_Result begin(struct http_exchange *exchange, const char *method, const char *version)
+static enum MHD_Result begin(struct http_exchange *exchange, const struct request_line *line)
 {
     struct http_server *server = exchange->server;
     struct connection *connection = exchange->connection;
     struct refusal why;
 
-    if (check_request(exchange, method, version, &why) != 0) {
+    if (check_request(exchange, line, &why) != 0) {
         connection->linger = true;
         return answer_refusal(exchange, &why);
     }
@@ -332,10 +332,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
     struct http_exchange *exchange = *context;
 
     (void)cls;
-    (void)url;
     if (!exchange) {
         exchange = *context = exchange_new(connection_of(mhd), mhd);
-        return begin(exchange, method, version);
+        return begin(exchange, &(struct request_line){ method, url, version });
     }
     if (*size > 0) {
         size_t len = *size;

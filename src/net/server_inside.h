@@ -1,10 +1,10 @@
 /* server_inside.h - what the files of the HTTP server share; for net/ and for tests that need shorter limits. */
 #pragma once
 
-#include "base/err.h"
 #include "net/http.h"
 #include "net/pool.h"
 #include "net/server.h"
+#include "net/server_check.h"
 #include "net/wire.h"
 
 #include <pthread.h>
@@ -100,21 +100,6 @@ struct http_server {
     int lingerers, lingering[SERVER_LINGERERS];
     int64_t linger_until_us[SERVER_LINGERERS];
 };
-
-/* Why a request is refused; `status` is more precise than err's. */
-struct refusal {
-    int status;
-    struct err err;
-};
-
-/* Fill it and return -1. */
-int refuse(struct refusal *why, int status, const char *detail, const char *hint);
-
-/* server_check.c: read the request's header into exchange->request, or say why it is refused. */
-int check_request(struct http_exchange *exchange, const char *method, const char *version, struct refusal *why);
-
-/* Split a request target into path, raw_path, raw_query and query. `host`: the Host header (may be absent). */
-int check_target(struct http_request *request, struct str target, struct str host, struct refusal *why);
 
 /* server_socket.c: open and close a door's listening socket. */
 int door_open_tcp(struct door *door, const char *listen, struct err *err);
