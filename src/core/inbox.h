@@ -35,10 +35,21 @@ int inbox_prepare(struct hub *hub, struct arena *arena, struct inbox_write *writ
 /* Prepare, submit and wait. 0: committed; see results. */
 int inbox_accept(struct hub *hub, struct arena *arena, struct inbox_write *write, struct err *err);
 
-/* Keep content that passed its signature but was not understood. The same content is parked once. */
-int inbox_park(struct hub *hub, int64_t tenant_id, int64_t channel_id, const char *source, const char *reason,
-               struct str content, struct str content_type, struct err *err);
+/* Content that passed its signature but was not understood, or a row that cannot be a message. */
+struct inbox_parcel {
+    int64_t tenant_id, channel_id;  /* channel 0: unknown */
+    const char *source, *reason;    /* "hook", "inbound_rows"; a sentence */
+    struct str content, content_type;
+};
 
-/* Import up to `limit` rows of inbound_rows: each through inbox_accept, or parked with its reason; the row is deleted in
- * the same transaction. Returns the number handled, -1 on failure. */
+/* Keep it whole, to be looked at and replayed. The same content is parked once. */
+int inbox_park(struct hub *hub, const struct inbox_parcel *parcel, struct err *err);
+
+/* Import up to `limit` rows of inbound_rows: each through the accept path, or parked with its reason;
+ * the row is deleted in the same transaction. Returns the number handled, -1 on failure. */
 int inbox_import_step(struct hub *hub, int limit, struct err *err);
+
+/* Receipts that came before the answer that names their message, and were not seen by whoever
+ * stored that answer because both committed at the same moment: apply them; forget those that no
+ * message claimed within a week. For the sweeper. The number applied, -1 on failure. */
+int inbox_join_late(struct hub *hub, struct err *err);

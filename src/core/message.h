@@ -43,7 +43,7 @@ struct message_times {
 
 struct message {
     int64_t id, tenant_id, conversation_id, position, channel_id, contact_id, device_id;
-    int64_t direction, state, origin, priority, is_history, parts;
+    int64_t direction, state, origin, priority, is_history, is_automatic, parts;
     int64_t reply_to_id, cause_id, decision_id;
     struct str type, address, text, metadata, external_id, error_code, error_hint;
     struct message_times times;
@@ -52,18 +52,20 @@ struct message {
 /* All columns of `messages`, in table order. JSON: id, conversation_id, ..., "from" or "to" are added by message_json. */
 extern const struct column message_columns[];
 
-/* Read one message of a tenant. 1 found, 0 not, -1 failed. */
-int message_get(struct db_session *session, struct arena *arena, int64_t tenant_id, int64_t id, struct message *out,
+/* Read the message out->id of the tenant out->tenant_id. 1 found, 0 not, -1 failed. */
+int message_get(struct db_session *session, struct arena *arena, struct message *out,
                 struct err *err);
 
 /* Write the message as a JSON object value: its public columns, `from`/`to`, and for a deleted one a tombstone: id,
  * conversation_id, deleted_at and no text. */
 void message_json(struct json_writer *writer, const struct message *message);
 
-/* May a message go from one state to another? Pure; the figure in ARCHITECTURE.md is this table. */
+/* May a message go from one state to another? Pure; the figure in ARCHITECTURE.md is this table. Beside DESIGN.md's arrows
+ * a failed message may be queued again, which only a person asks for. */
 bool message_may(enum message_direction direction, enum message_state from, enum message_state to);
 
-/* What else changes with a state: times, the error, the provider's id. Absent slices leave the column alone. */
+/* What else changes with a state: times, the error, the provider's id. Absent slices leave the column alone, an empty
+ * error slice clears it. */
 struct message_change {
     enum message_state to;
     struct str error_code, error_hint, external_id;
@@ -75,3 +77,10 @@ struct message_change {
  * -1 failed. */
 int message_advance(struct db_session *tx, const struct message *message, enum message_state from,
                     const struct message_change *change, struct err *err);
+
+/* The log line of a state: "message.queued", ... A constant. */
+const char *message_event_kind(enum message_state state);
+
+/* Where a job of this priority stands between the lanes (jobs.rank_ms): its due time, moved earlier by what the priority is
+ * worth, so that urgent goes first and bulk is passed for a bounded time only. */
+int64_t message_rank_ms(int64_t due_ms, int64_t priority);

@@ -1,0 +1,206 @@
+#include "core/inbox_receipt.h"
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "core/inbox.h"
+
+#define TRIES 3                     /* another transaction may move the message at the same moment */
+#define JOIN_ROWS 500
+#define FORGET_MS (INT64_C(7) * 24 * 60 * 60 * 1000)
+
+/* The message that a provider's id names, and which of its parts. */
+struct target {
+    struct message message;
+    int64_t part;
+};
+
+static int read_target(struct db_rows *rows, struct target *out, struct err *err)
+{
+    int found = rows ? db_next(rows, err) : -1;
+
+    if (found != 1)
+        return found;
+    out->message.id = db_col_int(rows, 0);
+    out->message.tenant_id = db_col_int(rows, 1);
+    out->message.conversation_id = db_col_int(rows, 2);
+    out->message.channel_id = db_col_int(rows, 3);
+    out->message.state = db_col_int(rows, 4);
+    out->message.parts = db_col_int(rows, 5);
+    out->part = db_col_int(rows, 6);
+    out->message.direction = MESSAGE_OUT;
+    db_rows_end(rows);
+    return 1;
+}
+
+/* Every part that went out has its id in its attempt; messages that were not sent from here have it
+ * in their own row alone. */
+static int find_target(struct db_session *tx, const struct receipt *receipt, struct target *out,
+                       struct err *err)
+{
+    int found = read_target(db_query(tx,
+        "SELECT m.id, m.tenant_id, m.conversation_id, m.channel_id, m.state, m.parts, a.part "
+        "FROM attempts a JOIN messages m ON m.id = a.message_id WHERE a.tenant_id = $1 "
+        "AND a.channel_id = $2 AND a.external_id = $3 ORDER BY a.id DESC LIMIT 1",
+        DB_ARGS(db_int(receipt->tenant_id), db_int(receipt->channel_id),
+                db_text(receipt->external_id)), err), out, err);
+
+    if (found)
+        return found;
+    return read_target(db_query(tx,
+        "SELECT m.id, m.tenant_id, m.conversation_id, m.channel_id, m.state, m.parts, m.parts - 1 "
+        "FROM messages m WHERE m.tenant_id = $1 AND m.channel_id = $2 AND m.direction = 1 "
+        "AND m.external_id = $3",
+        DB_ARGS(db_int(receipt->tenant_id), db_int(receipt->channel_id),
+                db_text(receipt->external_id)), err), out, err);
+}
+
+/* The job of a message that was not known to have gone out waits outside its lane, for a look-up or
+ * for a person; now it is not needed. */
+static int end_waiting(struct db_session *tx, const struct message *message, struct err *err)
+{
+    return db_exec(tx, "DELETE FROM jobs WHERE message_id = $1 AND kind = 1 AND head = 0 "
+                   "AND state IN (2, 3)", DB_ARGS(db_int(message->id)), err) < 0 ? -1 : 0;
+}
+
+/* 1 moved, 0 not, -1 failed. */
+static int advance(struct db_session *tx, const struct message *message,
+                   const struct receipt *receipt, enum message_state to, struct err *err)
+{
+    enum message_state from = (enum message_state)message->state;
+    bool failed = to == MESSAGE_FAILED;
+    struct message_change change = { .to = to, .at_ms = receipt->at_ms,
+        .error_code = failed ? receipt->code : STR(""),
+        .error_hint = failed ? receipt->hint : STR("") };
+    int moved = message_advance(tx, message, from, &change, err);
+
+    if (moved != 1 || from != MESSAGE_UNKNOWN)
+        return moved;
+    return end_waiting(tx, message, err) ? -1 : 1;
+}
+
+/* A message that was reported failed and is read after all was delivered first; so the end is the
+ * same in whatever order the receipts come. */
+static int move_up(struct db_session *tx, struct message *message, const struct receipt *receipt,
+                   struct err *err)
+{
+    int moved;
+
+    if (message->state == MESSAGE_FAILED && receipt->state == MESSAGE_READ) {
+        moved = advance(tx, message, receipt, MESSAGE_DELIVERED, err);
+        if (moved != 1)
+            return moved;
+        message->state = MESSAGE_DELIVERED;
+    }
+    return advance(tx, message, receipt, receipt->state, err);
+}
+
+static bool is_receipt_state(enum message_state state)
+{
+    return state == MESSAGE_SENT || state == MESSAGE_DELIVERED || state == MESSAGE_READ
+        || state == MESSAGE_FAILED;
+}
+
+enum receipt_effect receipt_apply(struct db_session *tx, const struct receipt *receipt,
+                                  int64_t *message_id, struct err *err)
+{
+    struct target target = { 0 };
+    int moved = 0, found = 0;
+
+    for (int i = 0; i < TRIES && !moved; i++) {
+        enum message_state state;
+
+        found = find_target(tx, receipt, &target, err);
+        if (found != 1)
+            break;
+        state = (enum message_state)target.message.state;
+        if (!is_receipt_state(receipt->state)
+            || (receipt->state != MESSAGE_FAILED && target.part < target.message.parts - 1))
+            break;
+        if (!message_may(MESSAGE_OUT, state, receipt->state)
+            && !(state == MESSAGE_FAILED && receipt->state == MESSAGE_READ))
+            break;
+        moved = move_up(tx, &target.message, receipt, err);
+    }
+    if (message_id)
+        *message_id = found == 1 ? target.message.id : 0;
+    if (found < 0 || moved < 0)
+        return RECEIPT_FAILED;
+    return !found ? RECEIPT_EARLY : moved ? RECEIPT_APPLIED : RECEIPT_UNCHANGED;
+}
+
+int receipt_keep(struct db_session *tx, const struct receipt *receipt, struct err *err)
+{
+    return db_exec(tx,
+        "INSERT INTO early_receipts (tenant_id, channel_id, external_id, state, at_ms, code, hint) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+        DB_ARGS(db_int(receipt->tenant_id), db_int(receipt->channel_id),
+                db_text(receipt->external_id), db_int(receipt->state), db_int(receipt->at_ms),
+                db_text(receipt->code), db_text(receipt->hint)), err) < 0 ? -1 : 0;
+}
+
+/* --- Late joining --------------------------------------------------------------------------------- */
+
+static struct str copy_text(struct arena *arena, struct str text)
+{
+    return (struct str){ str_dup(arena, text), text.len };
+}
+
+/* Early receipts whose message has been named since. */
+static int read_late(struct db_session *tx, struct receipt *out, size_t *count, struct err *err)
+{
+    struct arena *arena = db_arena(tx);
+    struct db_rows *rows = db_query(tx,
+        "SELECT e.tenant_id, e.channel_id, e.external_id, e.state, e.at_ms, e.code, e.hint "
+        "FROM early_receipts e WHERE EXISTS (SELECT 1 FROM attempts a "
+        "WHERE a.tenant_id = e.tenant_id AND a.channel_id = e.channel_id "
+        "AND a.external_id = e.external_id) OR EXISTS (SELECT 1 FROM messages m "
+        "WHERE m.tenant_id = e.tenant_id AND m.channel_id = e.channel_id AND m.direction = 1 "
+        "AND m.external_id = e.external_id) ORDER BY e.state LIMIT $1",
+        DB_ARGS(db_int(JOIN_ROWS)), err);
+    int found = -1;
+
+    *count = 0;
+    while (rows && (found = db_next(rows, err)) == 1) {
+        struct receipt *receipt = &out[(*count)++];
+
+        receipt->tenant_id = db_col_int(rows, 0);
+        receipt->channel_id = db_col_int(rows, 1);
+        receipt->external_id = copy_text(arena, db_col_text(rows, 2));
+        receipt->state = (enum message_state)db_col_int(rows, 3);
+        receipt->at_ms = db_col_int(rows, 4);
+        receipt->code = copy_text(arena, db_col_text(rows, 5));
+        receipt->hint = copy_text(arena, db_col_text(rows, 6));
+    }
+    return found < 0 ? -1 : 0;
+}
+
+static int join_tx(struct db_session *tx, void *arg, struct err *err)
+{
+    struct receipt *late = arena_array(db_arena(tx), JOIN_ROWS, sizeof *late);
+    int *applied = arg;
+    size_t count;
+
+    *applied = 0;
+    if (read_late(tx, late, &count, err))
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        enum receipt_effect effect = receipt_apply(tx, &late[i], NULL, err);
+
+        if (effect == RECEIPT_FAILED
+            || db_exec(tx, "DELETE FROM early_receipts WHERE tenant_id = $1 AND channel_id = $2 "
+                       "AND external_id = $3 AND state = $4",
+                       DB_ARGS(db_int(late[i].tenant_id), db_int(late[i].channel_id),
+                               db_text(late[i].external_id), db_int(late[i].state)), err) < 0)
+            return -1;
+        *applied += effect == RECEIPT_APPLIED;
+    }
+    return db_exec(tx, "DELETE FROM early_receipts WHERE at_ms < $1",
+                   DB_ARGS(db_int(clock_ms() - FORGET_MS)), err) < 0 ? -1 : 0;
+}
+
+int inbox_join_late(struct hub *hub, struct err *err)
+{
+    int applied;
+
+    return db_write(hub->db, join_tx, &applied, err) ? -1 : applied;
+}

@@ -1,0 +1,23 @@
+/* park.h - what could not be understood is kept whole, with its reason, until somebody looks at it. */
+#pragma once
+
+#include "core/inbox.h"
+#include "core/page.h"
+#include "db/row.h"
+
+struct parked {
+    int64_t id, tenant_id, channel_id, created_ms, replayed_ms;
+    struct str source, reason, content, content_type, digest;
+};
+
+/* All columns of `parked`, in table order. */
+extern const struct column parked_columns[];
+
+/* Park inside a write transaction, under an id drawn before. 1 kept, 0 the same content was parked
+ * before, -1 failed. */
+int park_add(struct db_session *tx, const struct inbox_parcel *parcel, int64_t id, struct err *err);
+
+/* Up to page->limit parked things, newest first, below page->after_id (0: from the newest). Their
+ * number, -1 on failure. */
+int park_list(struct db_session *session, const struct page *page, struct parked **out,
+              struct err *err);
