@@ -1,14 +1,16 @@
 /* channel.h - THE CONTRACT for channel drivers, and the channels that are configured.
  *
- * A driver is `const struct channel_driver channel_<file name>` in src/channels/<file name>.c: constant data and up to
- * five functions. No state, no thread, no clock, no registration. What lasts between calls is a cursor or a row that core
- * stores; the only way out is the exchange handed in. test/channels/<kind>/ holds its case files. */
+ * A driver is `const struct channel_driver channel_<file name>` in src/channels/<file name>.c:
+ * constant data and up to five functions. No state, no thread, no clock, no registration. What
+ * lasts between calls is a cursor or a row that core stores; the only way out is the exchange
+ * handed in. test/channels/<kind>/ holds its case files. */
 #pragma once
 
 #include "base/err.h"
 #include "base/field.h"
 #include "base/sign.h"
 #include "core/channel_event.h"
+#include "core/channel_send.h"
 #include "core/message.h"
 #include "net/exchange.h"
 
@@ -18,23 +20,16 @@ struct db;
 struct db_session;
 struct json_writer;
 
-/* What the core decides from; the adapter cannot invent another outcome. */
-enum send_outcome {
-    SEND_DONE,          /* accepted; result->external_id is the provider's id where it gives one */
-    SEND_RETRY,         /* surely not sent; worth another try (result->retry_after_s obeyed) */
-    SEND_REFUSED,       /* surely not sent; no try will help */
-    SEND_UNSURE         /* it may have gone out */
-};
-
 enum {
-    CHANNEL_CAN_TEXT = 1, CHANNEL_CAN_MEDIA = 2, CHANNEL_CAN_REPLY = 4, CHANNEL_CAN_REACT = 8, CHANNEL_CAN_EDIT = 16,
-    CHANNEL_CAN_RECEIPT = 32,           /* receipts come back */
-    CHANNEL_CAN_REPEAT = 64,            /* the provider refuses a repeat of our message key: resending is harmless */
-    CHANNEL_CAN_UTF16 = 128,            /* text_max counts UTF-16 units instead of code points */
-    CHANNEL_SMS = 256,                  /* GSM-7 segments are counted; opt-out words are honoured */
-    CHANNEL_PHONE_ADDRESS = 512,        /* addresses are phone numbers: normalised to E.164 with the channel's region */
-    CHANNEL_OPT_OUT = 1024,             /* opt-out words are honoured without being SMS */
-    CHANNEL_ANSWERS_OPT_OUT = 2048      /* the provider confirms STOP, START and HELP itself: the hub stays silent */
+    CHANNEL_CAN_TEXT = 1, CHANNEL_CAN_MEDIA = 2, CHANNEL_CAN_REPLY = 4, CHANNEL_CAN_REACT = 8,
+    CHANNEL_CAN_EDIT = 16,
+    CHANNEL_CAN_RECEIPT = 32,       /* receipts come back */
+    CHANNEL_CAN_REPEAT = 64,        /* the provider refuses a repeat of our message key */
+    CHANNEL_CAN_UTF16 = 128,        /* text_max counts UTF-16 units instead of code points */
+    CHANNEL_SMS = 256,              /* GSM-7 segments are counted; opt-out words are honoured */
+    CHANNEL_PHONE_ADDRESS = 512,    /* addresses become E.164 with the channel's region */
+    CHANNEL_OPT_OUT = 1024,         /* opt-out words are honoured without being SMS */
+    CHANNEL_ANSWERS_OPT_OUT = 2048  /* the provider confirms STOP, START and HELP itself */
 };
 
 /* One configured channel as a driver sees it. */
@@ -50,33 +45,6 @@ struct channel {
 const char *channel_text(const struct channel *channel, const char *name);
 int64_t channel_number(const struct channel *channel, const char *name, int64_t fallback);
 bool channel_flag(const struct channel *channel, const char *name);
-
-/* --- Sending ------------------------------------------------------------------------------------------------------ */
-
-struct send_job {
-    struct arena *arena;
-    const char *to;                     /* the contact's address, as the provider gave it */
-    struct str text;                    /* this part */
-    int part, parts;                    /* 0-based; long texts are split by the core at text_max */
-    int attempt;
-    char key[40];                       /* stable per message and part: the idempotency token where a provider takes one */
-    const char *reply_to;               /* external id of the message answered, or NULL */
-    int timeout_ms;                     /* for the whole send */
-};
-
-struct send_result {
-    struct str external_id;             /* in the job's arena */
-    struct str code;                    /* the provider's own word or number */
-    struct str hint;                    /* in plain words: what happened and what to do */
-    int retry_after_s;
-    bool throttled;                     /* the provider said "slower" (429): the wait is obeyed, the try does not count */
-    bool channel_fault;                 /* the channel, not this message, is at fault: counts for the circuit breaker */
-    enum message_state settled;         /* MESSAGE_SENT, _DELIVERED, _READ or _FAILED: the provider already reports this
-                                         * receipt for the part; the core applies it in the completing transaction, after
-                                         * the message is sent, like a receipt that came later. 0: nothing is known yet */
-    int wait_ms;                        /* a simulated peer's latency: the worker waits so long, at most job->timeout_ms,
-                                         * before it records the result. 0 everywhere else */
-};
 
 struct probe_report {
     struct arena *arena;
@@ -97,26 +65,30 @@ struct channel_driver {
     size_t text_max;                /* longest part */
     struct channel_limits limits;
 
-    /* One part of one message; blocking, on a worker, within job->timeout_ms. NULL: the channel cannot send. */
-    enum send_outcome (*send)(const struct channel *channel, const struct send_job *job, struct exchange *exchange,
-                              struct send_result *result);
+    /* One part of one message; blocking, on a worker, within job->timeout_ms. NULL: the channel
+     * cannot send. */
+    enum send_outcome (*send)(const struct channel *channel, const struct send_job *job,
+                              struct exchange *exchange, struct send_result *result);
 
-    /* One request below /hooks/<hook>: verify the signature over raw bytes, parse, append events. Pure. -1 with
-     * ERR_FORBIDDEN: wrong signature (403, nothing stored); ERR_MALFORMED: signed but not understood (parked); any other
-     * error is answered as it is. */
-    int (*receive)(const struct channel *channel, const struct webhook *webhook, struct events *events,
-                   struct webhook_reply *reply, struct err *err);
+    /* One request below /hooks/<hook>: verify the signature over raw bytes, parse, append events.
+     * Pure. -1 with ERR_FORBIDDEN: wrong signature (403, nothing stored); ERR_MALFORMED: signed but
+     * not understood (parked); any other error is answered as it is. */
+    int (*receive)(const struct channel *channel, const struct webhook *webhook,
+                   struct events *events, struct webhook_reply *reply, struct err *err);
 
-    /* Fetch what came after `*cursor` (absent at first) and move it; cursor and events commit together. */
-    int (*poll)(const struct channel *channel, struct str *cursor, struct exchange *exchange, struct events *events,
-                struct err *err);
+    /* Fetch what came after `*cursor` (absent at first) and move it; cursor and events commit
+     * together. */
+    int (*poll)(const struct channel *channel, struct str *cursor, struct exchange *exchange,
+                struct events *events, struct err *err);
 
-    /* Did an unsure send really go out? SEND_DONE (with external_id), SEND_RETRY (surely not), SEND_UNSURE (no answer). */
-    enum send_outcome (*lookup)(const struct channel *channel, const struct send_job *job, struct exchange *exchange,
-                                struct send_result *result);
+    /* Did an unsure send really go out? SEND_DONE (with external_id), SEND_RETRY (surely not),
+     * SEND_UNSURE (no answer). */
+    enum send_outcome (*lookup)(const struct channel *channel, const struct send_job *job,
+                                struct exchange *exchange, struct send_result *result);
 
     /* `channels test`: does it work, and if not, what is wrong and how is it mended. */
-    int (*probe)(const struct channel *channel, struct exchange *exchange, struct probe_report *report, struct err *err);
+    int (*probe)(const struct channel *channel, struct exchange *exchange,
+                 struct probe_report *report, struct err *err);
 };
 
 /* All drivers, generated from the files in src/channels; ends with NULL. */
@@ -126,28 +98,35 @@ const struct channel_driver *channel_driver_find(struct str kind);
 /* The columns of the table `channels`: of struct channel_row (core/channel_row.h). */
 extern const struct column channel_columns[];
 
-/* Load a configured channel into the arena: by id, by name or public id text within a tenant, by hook over all tenants.
- * 1 found, 0 not, -1 failed (ERR_INVALID: the row's kind or settings do not fit this build). Loaded channels are cached
- * per process, for a second at most, and dropped when their row changes here or, by notification, elsewhere. */
-int channel_load(struct db *db, struct arena *arena, int64_t tenant_id, int64_t id, struct channel *out, struct err *err);
-int channel_find(struct db *db, struct arena *arena, int64_t tenant_id, struct str name, struct channel *out,
-                 struct err *err);
-int channel_by_hook(struct db *db, struct arena *arena, struct str hook, struct channel *out, struct err *err);
+/* Load a configured channel into the arena: by id, by name or public id text within a tenant, by
+ * hook over all tenants. 1 found, 0 not, -1 failed (ERR_INVALID: the row's kind or settings do not
+ * fit this build). Loaded channels are cached per process, for a second at most, and dropped when
+ * their row changes here or, by notification, elsewhere. */
+int channel_load(struct db *db, struct arena *arena, int64_t tenant_id, int64_t id,
+                 struct channel *out, struct err *err);
+int channel_find(struct db *db, struct arena *arena, int64_t tenant_id, struct str name,
+                 struct channel *out, struct err *err);
+int channel_by_hook(struct db *db, struct arena *arena, struct str hook, struct channel *out,
+                    struct err *err);
 
-/* Install the key that opens secrets (hub->seal_key) and empty the cache. Called once by hub_open, before threads. */
+/* Install the key that opens secrets (hub->seal_key) and empty the cache. Called once by hub_open,
+ * before threads. */
 void channel_install(const unsigned char seal_key[SIGN_KEY_BYTES]);
 
-/* Empty the cache: called when the notification channel "channels" speaks (also with "", the safety net). Any thread. */
+/* Empty the cache: called when the notification channel "channels" speaks (also with "", the safety
+ * net). Any thread. */
 void channel_forget(void);
 
-/* Tell, inside a write transaction, that a channel's row changes: this process caches nothing until the change must have
- * been committed, and the other nodes are notified. */
+/* Tell, inside a write transaction, that a channel's row changes: this process caches nothing until
+ * the change must have been committed, and the other nodes are notified. */
 void channel_touch(struct db_session *tx);
 
 /* Open a row's sealed secrets: a JSON object in the arena ("{}" for none). */
-int channel_unseal(struct arena *arena, int64_t id, struct str sealed, struct str *secrets, struct err *err);
+int channel_unseal(struct arena *arena, int64_t id, struct str sealed, struct str *secrets,
+                   struct err *err);
 struct str channel_seal(struct arena *arena, int64_t id, struct str secrets);
 
-/* The address in the form that is matched: E.164 for phone channels (short codes and alphanumeric senders stay), lower
- * case for e-mail, else trimmed. In the arena. The one function that normalises (RELIABILITY F27). */
+/* The address in the form that is matched: E.164 for phone channels (short codes and alphanumeric
+ * senders stay), lower case for e-mail, else trimmed. In the arena. The one function that
+ * normalises (RELIABILITY F27). */
 struct str channel_address(struct arena *arena, const struct channel *channel, struct str given);

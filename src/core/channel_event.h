@@ -1,5 +1,5 @@
-/* channel_event.h - what a channel driver makes of a webhook or a poll: events, plain data. Part of the drivers' contract
- * (core/channel.h includes it). */
+/* channel_event.h - what a channel driver makes of a webhook or a poll: events, plain data. Part of
+ * the drivers' contract (core/channel.h includes it). */
 #pragma once
 
 #include "base/err.h"
@@ -21,8 +21,9 @@ enum channel_event_kind {
 
 struct channel_event {
     enum channel_event_kind kind;
-    struct str external_id;         /* the provider's id of the message; a hash of what makes it unique where it gives none */
-    struct str address;             /* sender (CHANNEL_MESSAGE) or recipient (CHANNEL_OWN_MESSAGE), as given */
+    struct str external_id;         /* the provider's id of the message; a hash of what makes it
+                                     * unique where it gives none */
+    struct str address;             /* as given: of the sender, of CHANNEL_OWN_MESSAGE the recipient */
     struct str name;                /* as the provider shows it */
     struct str group;               /* group id, absent for one-to-one */
     struct str text;
@@ -44,7 +45,8 @@ struct events {
     size_t count, cap;
 };
 
-/* Append; over LIMIT_WEBHOOK_EVENTS returns -1 with ERR_TOO_LARGE. Strings are copied, made valid UTF-8 (NFC, no NUL). */
+/* Append; over LIMIT_WEBHOOK_EVENTS returns -1 with ERR_TOO_LARGE. Strings are copied, made valid
+ * UTF-8 (NFC, no NUL). */
 int events_add(struct events *events, const struct channel_event *event, struct err *err);
 
 struct webhook {
