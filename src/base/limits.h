@@ -54,7 +54,7 @@
 #define LIMIT_LOG_VALUE_BYTES 1024              /* one field of a line; longer ones are cut */
 #define LIMIT_LOG_RING_BYTES (1024 * 1024)      /* lines waiting for a slow reader; more are counted and dropped */
 #define LIMIT_WAL_BYTES (64 * 1024 * 1024)      /* then the writer forces a checkpoint restart */
-#define LIMIT_CHECKPOINT_BYTES (16 * 1024 * 1024) /* of new log, then the writer copies it back between two groups */
+#define LIMIT_CHECKPOINT_BYTES (8 * 1024 * 1024) /* of new log, then it is copied back in the background */
 #define LIMIT_STATEMENTS 256                    /* prepared statements kept per database session */
 #define LIMIT_SQL_VALUES 128                    /* parameters of one statement, columns of one row set */
 #define LIMIT_SQL_BYTES (64 * 1024)             /* one statement's text */

@@ -285,6 +285,7 @@ static void release(struct db *db)
     pool_fini(&db->readers);
     pool_fini(&db->writers);
     pthread_cond_destroy(&db->queue_filled);
+    sem_destroy(&db->copy_wanted);
     pthread_mutex_destroy(&db->queue_lock);
     pthread_mutex_destroy(&db->writer_lock);
     if (db->wake_fd >= 0)
@@ -302,6 +303,9 @@ static int start_threads(struct db *db, struct err *err)
         return 0;
     if (db->wake_fd < 0)
         return err_set(err, ERR_UNAVAILABLE, "too many open files");
+    if (db->driver->copy && pthread_create(&db->copier_thread, NULL, group_copy, db))
+        return err_set(err, ERR_UNAVAILABLE, "cannot start the database's checkpoint thread");
+    db->has_copier = db->driver->copy != NULL;
     if (pthread_create(&db->writer_thread, NULL, group_main, db))
         return err_set(err, ERR_UNAVAILABLE, "cannot start the database's writer thread");
     db->has_writer = true;
@@ -334,6 +338,7 @@ struct db *db_open(const struct db_options *options, struct err *err)
     pthread_mutex_init(&db->queue_lock, NULL);
     pthread_mutex_init(&db->writer_lock, NULL);
     cond_init(&db->queue_filled);
+    sem_init(&db->copy_wanted, 0, 0);
     db->writer = session_new(db, DB_ROLE_WRITER);
     if (!session_connect(db->writer, err ? err : &local) && !start_threads(db, err))
         return db;
@@ -358,6 +363,10 @@ void db_close(struct db *db)
         pthread_join(db->writer_thread, NULL);
     if (db->has_listener)
         pthread_join(db->listener_thread, NULL);
+    sem_post(&db->copy_wanted);
+    if (db->has_copier)
+        pthread_join(db->copier_thread, NULL);
+    db->has_copier = false;
     while (group_run(db))
         continue;
     release(db);

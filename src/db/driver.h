@@ -80,6 +80,10 @@ struct db_driver {
     int (*listen)(struct db_connection *connection, const char *const *channels, struct err *err);
     /* Wait up to `timeout_ms` for a notification, or until `wake_fd` becomes readable: 1 got one, 0 none, -1 link lost. */
     int (*wait)(struct db_connection *connection, int timeout_ms, int wake_fd, struct db_notice *out);
+    /* Is there so much log that it should be copied back in the background? Asked of the writer between two groups. NULL:
+     * no log. `copy` does it, on another connection or thread, or on the writer's when there is none. */
+    bool (*behind)(struct db_connection *connection);
+    enum db_failure (*copy)(struct db_connection *connection, struct err *err);
     /* Housekeeping of the writer's connection after `quiet_ms` without work (0: between two groups). NULL: none. */
     enum db_failure (*idle)(struct db_connection *connection, int quiet_ms, struct err *err);
 };

@@ -7,7 +7,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <semaphore.h>
 #include <time.h>
 
 #define KINDS_MAX 64            /* kinds of grouped writes in the program */
@@ -270,6 +269,65 @@ static bool settle(struct db_session *tx, struct db_write_item **items, size_t c
     return first || second;
 }
 
+/* One step of copying or tidying up: a failed sync ends the process, a slow one is reported. */
+static void watch(struct db *db, enum db_failure failure, int64_t start_us, const struct err *err)
+{
+    int64_t spent_us = clock_mono_us() - start_us;
+
+    if (failure == DB_FAIL_FATAL)
+        session_fatal(err);
+    if (spent_us < LIMIT_COMMIT_TRACE_MS * INT64_C(1000))
+        return;
+    atomic_fetch_add_explicit(&db->slow, 1, memory_order_relaxed);
+    if (db->hooks.slow)
+        db->hooks.slow(db->hooks.arg, "checkpoint", spent_us, 0);
+}
+
+static void house_keep(struct db *db, int quiet_ms)
+{
+    struct db_connection *connection = db->writer->connection;
+    int64_t start_us = clock_mono_us();
+    enum db_failure failure = DB_OK;
+    struct err err = { 0 };
+
+    if (!db->driver->idle || !connection)
+        return;
+    if (db->driver->behind(connection)) {
+        if (db->has_copier)
+            sem_post(&db->copy_wanted);
+        else
+            failure = db->driver->copy(connection, &err);
+    }
+    if (failure == DB_OK)
+        failure = db->driver->idle(connection, quiet_ms, &err);
+    watch(db, failure, start_us, &err);
+}
+
+/* Copying takes ten times as long as a group, so it is not the writer who does it; what is written meanwhile is for the
+ * next round. */
+void *group_copy(void *arg)
+{
+    struct db *db = arg;
+    struct db_session *session = session_new(db, DB_ROLE_READER);
+
+    for (;;) {
+        struct err err = { 0 };
+
+        while (sem_wait(&db->copy_wanted) && errno == EINTR)
+            continue;
+        while (!sem_trywait(&db->copy_wanted))
+            continue;
+        if (atomic_load(&db->closing))
+            break;
+        if (session_connect(session, &err))
+            continue;       /* the writer does it at the log's limit */
+        if (db->driver->copy(session->connection, &err) == DB_FAIL_FATAL)
+            session_fatal(&err);
+    }
+    session_free(session);
+    return NULL;
+}
+
 int group_run(struct db *db)
 {
     size_t count;
@@ -288,32 +346,15 @@ int group_run(struct db *db)
     atomic_fetch_add_explicit(&db->items, (int64_t)count, memory_order_relaxed);
     for (size_t i = 0; i < count; i++)
         db->group[i]->done(db->group[i]);
-    session_clean(db->writer);
-    pthread_mutex_unlock(&db->writer_lock);
     if (stored && db->hooks.committed)
         db->hooks.committed(db->hooks.arg);
+    session_clean(db->writer);
+    house_keep(db, 0);
+    pthread_mutex_unlock(&db->writer_lock);
     return stored ? (int)count : -1;
 }
 
 /* --- The writer's thread ---------------------------------------------------------------------------------------------------- */
-
-static void house_keep(struct db *db, int quiet_ms)
-{
-    struct db_session *writer = db->writer;
-    int64_t start_us = clock_mono_us(), spent_us;
-    struct err err = { 0 };
-
-    if (!db->driver->idle || !writer->connection)
-        return;
-    if (db->driver->idle(writer->connection, quiet_ms, &err) == DB_FAIL_FATAL)
-        session_fatal(&err);
-    spent_us = clock_mono_us() - start_us;
-    if (spent_us < LIMIT_COMMIT_TRACE_MS * INT64_C(1000))
-        return;
-    atomic_fetch_add_explicit(&db->slow, 1, memory_order_relaxed);
-    if (db->hooks.slow)
-        db->hooks.slow(db->hooks.arg, "checkpoint", spent_us, 0);
-}
 
 /* Sleep until something is queued, the database closes or `timeout_ms` have passed. False: it closes and is done. */
 static bool wait_for_work(struct db *db, int timeout_ms)
@@ -356,7 +397,6 @@ void *group_main(void *arg)
 
     while (wait_for_work(db, quiet_ms == QUIET_MS ? QUIET_MS : quiet_ms == RELEASE_MS ? RELEASE_MS : LIMIT_POLL_MS)) {
         if (group_run(db)) {
-            house_keep(db, 0);
             quiet_ms = QUIET_MS;
         } else if (quiet_ms <= RELEASE_MS) {
             house_keep(db, quiet_ms);

@@ -188,24 +188,25 @@ static enum db_failure settle(struct db_connection *connection, int timeout_ms, 
 {
     enum db_failure failure = DB_OK;
     PGresult *kept = NULL, *result;
+    bool done = false;
     int pauses = 0;
 
     if (last)
         *last = NULL;
     if (connection->broken || !PQpipelineSync(connection->link))
         return link_lost(connection, err);
-    for (;;) {
-        result = await(connection->link, timeout_ms) ? PQgetResult(connection->link) : NULL;
-        if (!result && (PQstatus(connection->link) == CONNECTION_BAD || ++pauses > connection->queued + 1
-                        || PQisBusy(connection->link)))
+    do {
+        result = NULL;
+        if (!await(connection->link, timeout_ms))
             break;
-        if (!result)
-            continue;
-        if (PQresultStatus(result) == PGRES_PIPELINE_SYNC)
+        result = PQgetResult(connection->link);     /* NULL stands between two commands */
+        if (!result && PQstatus(connection->link) == CONNECTION_BAD)
             break;
-        failure = judge(result, &kept, failure, err);
-    }
-    if (!result) {
+        done = result && PQresultStatus(result) == PGRES_PIPELINE_SYNC;
+        if (result && !done)
+            failure = judge(result, &kept, failure, err);
+    } while (!done && (result || ++pauses <= connection->queued + 1));
+    if (!done) {
         PQclear(kept);
         if (failure != DB_OK)               /* it said goodbye: keep its words */
             connection->broken = true;

@@ -5,6 +5,7 @@
 #include "db/driver.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 /* --- Prepared statements of one session (statement.c) ---------------------------------------------------------------- */
@@ -121,8 +122,9 @@ struct db {
     struct pool readers, writers;
     struct db_session *writer;          /* runs the groups */
     pthread_mutex_t writer_lock;        /* held while the writer's session is used */
-    pthread_t writer_thread, listener_thread;
-    bool has_writer, has_listener;
+    pthread_t writer_thread, listener_thread, copier_thread;
+    bool has_writer, has_listener, has_copier;
+    sem_t copy_wanted;                  /* posted for the copier */
     int wake_fd;                        /* readable when the database closes */
 
     pthread_mutex_t queue_lock;
@@ -150,6 +152,9 @@ int group_run(struct db *db);
 
 /* group.c: the writer's thread; returns when the database closes and the queue is empty. */
 void *group_main(void *db);
+
+/* group.c: the copier's thread, which copies SQLite's log back while the writer goes on. */
+void *group_copy(void *db);
 
 /* group.c: an ordinary transaction on the writer's thread. */
 int group_write(struct db *db, db_tx *fn, void *arg, struct err *err);

@@ -1,13 +1,12 @@
-/* The SQLite driver. WAL with a sync at every commit; the writer's connection also checkpoints, because a second
- * checkpointing connection is what the WAL-reset corruption of older releases needed. */
+/* The SQLite driver. WAL with a sync at every commit; sqlite_log.c says when the log is copied back. */
 #include "db/driver.h"
+#include "db/sqlite_log.h"
 #include "db/sqlite_text.h"
 
 #include "base/arena.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,16 +14,12 @@
 #include <unistd.h>
 
 #define OLDEST_LIBRARY 3051003      /* the WAL-reset corruption is fixed from here on */
-#define PAGE_BYTES 4096
-#define RELEASE_MS 5000             /* quiet for this long: give the page cache back */
 #define KEEP_BYTES (64 * 1024)      /* of a statement's row buffer */
 
 struct db_connection {
     sqlite3 *handle;
     sqlite3_stmt *begin_write, *begin_read, *commit, *rollback;
-    int log_pages;                  /* in the WAL after the last commit */
-    int copied_pages;               /* of them, seen by the last checkpoint */
-    bool released;
+    struct sqlite_log log;
 };
 
 /* One value of a fetched row. */
@@ -85,7 +80,7 @@ static enum db_failure classify(int code)
     }
 }
 
-static enum db_failure fail(sqlite3 *handle, struct err *err)
+enum db_failure sqlite_failed(sqlite3 *handle, struct err *err)
 {
     int code = sqlite3_extended_errcode(handle);
     enum db_failure failure = classify(code);
@@ -115,18 +110,6 @@ static int authorize(void *arg, int action, const char *a, const char *b, const 
 {
     (void)arg, (void)a, (void)b, (void)c, (void)d;
     return action == SQLITE_ATTACH || action == SQLITE_DETACH ? SQLITE_DENY : SQLITE_OK;
-}
-
-static int after_commit(void *arg, sqlite3 *handle, const char *name, int pages)
-{
-    struct db_connection *connection = arg;
-
-    (void)handle, (void)name;
-    if (pages < connection->log_pages)
-        connection->copied_pages = 0;
-    connection->log_pages = pages;
-    connection->released = false;
-    return SQLITE_OK;
 }
 
 /* Nobody but the owner reads messages; the log files inherit the mode. */
@@ -195,7 +178,7 @@ static int set_up(struct db_connection *connection, enum db_role role, struct er
         || prepare_own(connection, "ROLLBACK", &connection->rollback) != SQLITE_OK)
         return err_set(err, ERR_UNAVAILABLE, "cannot set up the database: %s", sqlite3_errmsg(handle));
     if (role == DB_ROLE_WRITER)
-        sqlite3_wal_hook(handle, after_commit, connection);
+        sqlite_log_watch(&connection->log, handle);
     sqlite3_set_authorizer(handle, authorize, NULL);
     return 0;
 }
@@ -248,7 +231,7 @@ static enum db_failure once(struct db_connection *connection, sqlite3_stmt *stat
     enum db_failure failure = DB_OK;
 
     if (sqlite3_step(statement) != SQLITE_DONE)
-        failure = fail(connection->handle, err);
+        failure = sqlite_failed(connection->handle, err);
     sqlite3_reset(statement);
     return failure;
 }
@@ -278,7 +261,7 @@ static void sqlite_rollback(struct db_connection *connection)
 static enum db_failure sqlite_script(struct db_connection *connection, const char *sql, struct err *err)
 {
     if (sqlite3_exec(connection->handle, sql, NULL, NULL, NULL) != SQLITE_OK)
-        return fail(connection->handle, err);
+        return sqlite_failed(connection->handle, err);
     return DB_OK;
 }
 
@@ -296,7 +279,7 @@ static enum db_failure sqlite_prepare(struct db_connection *connection, const st
 
     free(sql);
     if (code != SQLITE_OK)
-        return fail(connection->handle, err);
+        return sqlite_failed(connection->handle, err);
     if (!handle || more) {
         sqlite3_finalize(handle);
         err_set(err, ERR_INTERNAL, "a statement's text holds none or several statements");
@@ -400,7 +383,7 @@ static enum db_failure run_rows(struct db_statement *statement, const struct db_
         if (code == SQLITE_DONE && !statement->reads)
             statement->changed += sqlite3_changes64(handle);
         if (code != SQLITE_DONE) {
-            enum db_failure failure = fail(handle, err);
+            enum db_failure failure = sqlite_failed(handle, err);
 
             sqlite3_reset(statement->handle);
             return failure;
@@ -439,7 +422,7 @@ static enum db_failure sqlite_run(struct db_statement *statement, const struct d
         statement->cell_count = statement->row = 0;
         code = code == SQLITE_ROW || code == SQLITE_DONE ? SQLITE_OK : code;
     }
-    return code == SQLITE_OK ? DB_OK : fail(handle, err);
+    return code == SQLITE_OK ? DB_OK : sqlite_failed(handle, err);
 }
 
 static enum db_failure sqlite_step(struct db_statement *statement, bool *has_row, struct err *err)
@@ -459,7 +442,7 @@ static enum db_failure sqlite_step(struct db_statement *statement, bool *has_row
     *has_row = code == SQLITE_ROW;
     if (code == SQLITE_ROW || code == SQLITE_DONE)
         return DB_OK;
-    return fail(statement->connection->handle, err);
+    return sqlite_failed(statement->connection->handle, err);
 }
 
 static int64_t sqlite_changes(struct db_statement *statement)
@@ -528,38 +511,19 @@ static struct str sqlite_col_text(struct db_statement *statement, int column)
 
 /* --- The write-ahead log ------------------------------------------------------------------------------------------------- */
 
-static enum db_failure checkpoint(struct db_connection *connection, int mode, struct err *err)
+static bool sqlite_behind(struct db_connection *connection)
 {
-    int in_log = 0, copied = 0;
-    /* Readers in the way are not waited for: the next round does it. */
-    int code;
+    return sqlite_log_behind(&connection->log);
+}
 
-    sqlite3_busy_timeout(connection->handle, 0);
-    code = sqlite3_wal_checkpoint_v2(connection->handle, NULL, mode, &in_log, &copied);
-    sqlite3_busy_timeout(connection->handle, LIMIT_CONNECT_MS);
-    connection->copied_pages = connection->log_pages;
-    if (code == SQLITE_OK || classify(code) <= DB_FAIL_FULL)
-        return DB_OK;
-    return fail(connection->handle, err);
+static enum db_failure sqlite_copy(struct db_connection *connection, struct err *err)
+{
+    return sqlite_log_copy(connection->handle, err);
 }
 
 static enum db_failure sqlite_idle(struct db_connection *connection, int quiet_ms, struct err *err)
 {
-    int64_t fresh_bytes = (int64_t)(connection->log_pages - connection->copied_pages) * PAGE_BYTES;
-    enum db_failure failure = DB_OK;
-
-    if (!quiet_ms && fresh_bytes >= LIMIT_CHECKPOINT_BYTES)
-        return checkpoint(connection, (int64_t)connection->log_pages * PAGE_BYTES < LIMIT_WAL_BYTES
-                                          ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_RESTART, err);
-    if (quiet_ms && fresh_bytes)
-        failure = checkpoint(connection, (int64_t)connection->log_pages * PAGE_BYTES < LIMIT_WAL_BYTES
-                                             ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_TRUNCATE, err);
-    if (quiet_ms >= RELEASE_MS && !connection->released) {
-        connection->released = true;
-        sqlite3_db_release_memory(connection->handle);
-        malloc_trim(0);
-    }
-    return failure;
+    return sqlite_log_idle(&connection->log, quiet_ms, err);
 }
 
 const struct db_driver db_sqlite = {
@@ -582,5 +546,7 @@ const struct db_driver db_sqlite = {
     .col_int = sqlite_col_int,
     .col_real = sqlite_col_real,
     .col_text = sqlite_col_text,
+    .behind = sqlite_behind,
+    .copy = sqlite_copy,
     .idle = sqlite_idle,
 };
