@@ -131,6 +131,10 @@ static int identify(struct op_call *call, struct err *err)
         found = key_check(call->hub, token, &call->key, err);
         if (found < 0)
             return -1;
+        if (found == 1 && call->key.kind == KEY_LINK) {
+            err_set(err, ERR_UNAUTHENTICATED, "This is a one-time key: it is good for one exchange only.");
+            return err_hint(err, "Exchange it: POST /api/v1/keys/claim with {\"token\":\"...\"}.");
+        }
         if (found == 1) {
             call->tenant_id = call->key.tenant_id;
             call->actor = id_text(call->arena, ID_KEY, call->key.id);

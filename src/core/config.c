@@ -279,6 +279,11 @@ const char *config_text(const struct config *config, const char *name)
     return field_cstr(&config->fields, name);
 }
 
+const struct value *config_value(const struct config *config, const char *name)
+{
+    return field_get(&config->fields, name);
+}
+
 int64_t config_number(const struct config *config, const char *name)
 {
     return field_number(&config->fields, name, 0);

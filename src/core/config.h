@@ -21,6 +21,7 @@ int config_load(struct arena *arena, int argc, char **argv, struct config **out,
                 struct err *err);
 
 const char *config_text(const struct config *config, const char *name);     /* NULL when unset */
+const struct value *config_value(const struct config *config, const char *name);   /* lists; NULL when unset */
 int64_t config_number(const struct config *config, const char *name);
 bool config_flag(const struct config *config, const char *name);
 enum config_origin config_origin_of(const struct config *config, const char *name, const char **detail);
