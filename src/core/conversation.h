@@ -53,10 +53,12 @@ struct conversation_touch {
     bool is_group;
     int64_t id, contact_id;         /* in: drawn before, for a new one; out: those that stand */
     int64_t messages, unread;       /* how many are added; something unread opens it again */
-    int64_t last_message_id, last_message_ms, now_ms;
+    int64_t auto_turns;             /* of them, written by the machine */
+    int64_t last_message_id, last_message_ms, now_ms;   /* id 0: the newest stays */
     bool pause;                     /* a person wrote: the machine is silent until handed back */
     int64_t position;               /* out: of the first added message */
     bool created;                   /* out */
+    bool has_head;                  /* the outbox's: a new send job is the head of its lane */
 };
 
 /* The order in which conversations are locked. */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONVERSATION_COLUMNS 14
+#define CONVERSATION_COLUMNS 15
 #define CONTACT_COLUMNS 8
 
 static int compare_texts(struct str a, struct str b)
@@ -53,11 +53,11 @@ static void fill_row(struct db_value *row, const struct conversation_touch *touc
     row[6] = db_text(touch->is_group ? (struct str){ 0 } : touch->name);
     row[7] = db_int(touch->unread);
     row[8] = db_int(touch->messages);
-    row[9] = db_id(touch->messages ? touch->last_message_id : 0);
+    row[9] = db_id(touch->last_message_id);
     row[10] = db_int(touch->last_message_ms);
     row[11] = db_id(touch->pause ? CONVERSATION_PAUSED_FOR_GOOD : 0);
-    row[12] = db_int(touch->now_ms);
-    row[13] = db_int(touch->now_ms);
+    row[12] = db_int(touch->auto_turns);
+    row[13] = row[14] = db_int(touch->now_ms);
 }
 
 /* What the row returned says about the conversation; `renames` collects those without a name. */
@@ -97,8 +97,8 @@ static int upsert(struct db_session *tx, struct conversation_touch *touches, siz
     struct conversation_touch *guess = touches;
     struct db_set set = {
         "INSERT INTO conversations (id, tenant_id, channel_id, peer, is_group, contact_id, title, "
-        "unread, last_position, last_message_id, last_message_ms, paused_until_ms, created_ms, "
-        "updated_ms) :rows: ON CONFLICT (tenant_id, channel_id, peer) DO UPDATE SET "
+        "unread, last_position, last_message_id, last_message_ms, paused_until_ms, auto_turns, "
+        "created_ms, updated_ms) :rows: ON CONFLICT (tenant_id, channel_id, peer) DO UPDATE SET "
         "unread = conversations.unread + excluded.unread, "
         "last_position = conversations.last_position + excluded.last_position, "
         "last_message_id = CASE WHEN excluded.last_message_id IS NULL "
@@ -109,11 +109,11 @@ static int upsert(struct db_session *tx, struct conversation_touch *touches, siz
         "THEN conversations.last_message_ms ELSE excluded.last_message_ms END, "
         "paused_until_ms = COALESCE(excluded.paused_until_ms, conversations.paused_until_ms), "
         "auto_turns = CASE WHEN excluded.paused_until_ms IS NULL "
-        "THEN conversations.auto_turns ELSE 0 END, "
+        "THEN conversations.auto_turns + excluded.auto_turns ELSE 0 END, "
         "state = CASE WHEN excluded.unread > 0 THEN 0 ELSE conversations.state END, "
         "updated_ms = excluded.updated_ms "
         "RETURNING id, tenant_id, channel_id, peer, contact_id, last_position, title",
-        "iiitiitiiiiiii", values, count };
+        "iiitiitiiiiiiii", values, count };
     struct db_rows *rows;
     size_t rename_count = 0, seen = 0;
     int found;

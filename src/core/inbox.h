@@ -36,14 +36,14 @@ int inbox_prepare(struct hub *hub, struct arena *arena, struct inbox_write *writ
 int inbox_accept(struct hub *hub, struct arena *arena, struct inbox_write *write, struct err *err);
 
 /* Content that passed its signature but was not understood, or a row that cannot be a message. */
-struct inbox_parcel {
+struct inbox_parked {
     int64_t tenant_id, channel_id;  /* channel 0: unknown */
     const char *source, *reason;    /* "hook", "inbound_rows"; a sentence */
     struct str content, content_type;
 };
 
 /* Keep it whole, to be looked at and replayed. The same content is parked once. */
-int inbox_park(struct hub *hub, const struct inbox_parcel *parcel, struct err *err);
+int inbox_park(struct hub *hub, const struct inbox_parked *parcel, struct err *err);
 
 /* Import up to `limit` rows of inbound_rows: each through the accept path, or parked with its reason;
  * the row is deleted in the same transaction. Returns the number handled, -1 on failure. */

@@ -23,7 +23,7 @@ struct import {
     struct channel_event event;
     struct inbox_result result;
     struct pending *pending;
-    struct inbox_parcel parcel;
+    struct inbox_parked parcel;
     const char *fault;              /* why it is parked; NULL: it is not */
     bool submitted;
 };
@@ -133,7 +133,7 @@ static int read_rows(struct hub *hub, struct arena *arena, int limit, struct imp
         import->write.results = &import->result;
         import->write.count = 1;
         import->fault = fault_of(arena, rows);
-        import->parcel = (struct inbox_parcel){ .tenant_id = import->write.tenant_id,
+        import->parcel = (struct inbox_parked){ .tenant_id = import->write.tenant_id,
             .source = "inbound_rows", .content = row_content(arena, rows),
             .content_type = STR("application/json") };
         import->write.cursor = (struct str){ str_dup(arena, channel), channel.len };

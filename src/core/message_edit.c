@@ -10,15 +10,23 @@
 
 /* What a change needs to know of its message. */
 struct stored {
-    int64_t conversation_id, deleted_ms;
+    int64_t conversation_id, deleted_ms, direction, state;
     struct str text;
 };
+
+/* On its way out the text is what was split into parts and may be gone already. */
+static bool is_underway(const struct stored *stored)
+{
+    return stored->direction == MESSAGE_OUT
+        && (stored->state == MESSAGE_QUEUED || stored->state == MESSAGE_SENDING
+            || stored->state == MESSAGE_HELD || stored->state == MESSAGE_UNKNOWN);
+}
 
 static int read_stored(struct db_session *tx, const struct message_ref *ref, struct stored *out,
                        struct err *err)
 {
     struct db_rows *rows = db_query(tx,
-        "SELECT conversation_id, deleted_ms, text FROM messages WHERE tenant_id = $1 AND id = $2 "
+        "SELECT conversation_id, deleted_ms, text, direction, state FROM messages WHERE tenant_id = $1 AND id = $2 "
         "FOR UPDATE", DB_ARGS(db_int(ref->tenant_id), db_int(ref->id)), err);
     int found = rows ? db_next(rows, err) : -1;
 
@@ -28,6 +36,8 @@ static int read_stored(struct db_session *tx, const struct message_ref *ref, str
     out->deleted_ms = db_col_int(rows, 1);
     out->text = (struct str){ str_dup(db_arena(tx), db_col_text(rows, 2)),
                               db_col_text(rows, 2).len };
+    out->direction = db_col_int(rows, 3);
+    out->state = db_col_int(rows, 4);
     db_rows_end(rows);
     return 1;
 }
@@ -47,7 +57,7 @@ int message_edit(struct db_session *tx, const struct message_ref *ref, struct st
 
     if (found != 1)
         return found;
-    if (stored.deleted_ms || str_eq(stored.text, text))
+    if (stored.deleted_ms || is_underway(&stored) || str_eq(stored.text, text))
         return 0;
     if (db_exec(tx, "INSERT INTO message_revisions (message_id, revision, tenant_id, text, "
                 "replaced_ms) SELECT $1, COUNT(*) + 1, $2, $3, $4 FROM message_revisions "
@@ -74,7 +84,7 @@ int message_delete(struct db_session *tx, const struct message_ref *ref, struct 
 
     if (found != 1)
         return found;
-    if (stored.deleted_ms)
+    if (stored.deleted_ms || is_underway(&stored))
         return 0;
     if (db_exec(tx, "UPDATE messages SET text = '', metadata = NULL, deleted_ms = $1, "
                 "updated_ms = $1 WHERE id = $2", DB_ARGS(db_int(ref->at_ms), db_int(ref->id)),

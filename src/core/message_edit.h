@@ -11,12 +11,13 @@ struct message_ref {
     int64_t tenant_id, id, at_ms;
 };
 
-/* Replace the text and keep the old one. 1 done, 0 unknown, deleted or the same text, -1 failed. */
+/* Replace the text and keep the old one. 1 done, 0 unknown, deleted, on its way out or the same text,
+ * -1 failed. */
 int message_edit(struct db_session *tx, const struct message_ref *ref, struct str text,
                  struct err *err);
 
-/* Leave a tombstone: text, metadata, revisions, reactions and tags are gone. 1, 0 unknown or
- * already deleted, -1. */
+/* Leave a tombstone: text, metadata, revisions, reactions and tags are gone. 1, 0 unknown, deleted
+ * already or on its way out (cancel it), -1. */
 int message_delete(struct db_session *tx, const struct message_ref *ref, struct err *err);
 
 /* `actor` (an address, or "hub") reacts; an absent emoji takes all its reactions back. 1 changed, 0

@@ -37,19 +37,20 @@ int outbox_prepare(struct hub *hub, struct arena *arena, struct outbox_write *wr
 /* Prepare, submit and wait. */
 int outbox_send(struct hub *hub, struct arena *arena, struct outbox_write *write, struct err *err);
 
-/* Store a machine's answer inside a transaction that already runs (core/decide): same rules, same rows. */
-int outbox_add(struct db_session *tx, const struct outbox_write *write, struct err *err);
+/* Store a prepared write inside a transaction that already runs (core/decide): same rules, same rows. Fills what comes
+ * out of it. */
+int outbox_add(struct db_session *tx, struct outbox_write *write, struct err *err);
 
 /* `send --dry-run`: what would happen. */
 struct outbox_plan {
-    struct str channel_name, kind, to;
+    struct str channel_name, kind, to;      /* in the arena; `to` normalised */
     int parts, segments;                    /* segments: SMS; else parts */
     const char *encoding;                   /* "GSM-7", "UCS-2" or "text" */
     int64_t next_send_ms;                   /* when the rate limit lets it go; 0: now */
     bool opted_out;
 };
-int outbox_plan(struct hub *hub, struct arena *arena, const struct outbox_request *request, struct outbox_plan *out,
-                struct err *err);
+int outbox_plan(struct hub *hub, struct arena *arena, const struct outbox_request *request,
+                struct outbox_plan *out, struct err *err);
 
 /* Persons' doings. Each: 1 done, 0 not in a state that allows it, -1 failed (ERR_NOT_FOUND too). */
 int outbox_cancel(struct hub *hub, int64_t tenant_id, int64_t message_id, struct err *err);

@@ -24,7 +24,7 @@ const struct column parked_columns[] = {
     { 0 }
 };
 
-int park_add(struct db_session *tx, const struct inbox_parcel *parcel, int64_t id, struct err *err)
+int park_add(struct db_session *tx, const struct inbox_parked *parcel, int64_t id, struct err *err)
 {
     struct str content = parcel->content.data ? parcel->content : STR("");
     unsigned char hash[SIGN_HASH_BYTES];
@@ -47,7 +47,7 @@ int park_add(struct db_session *tx, const struct inbox_parcel *parcel, int64_t i
 
 /* The arguments of one parking transaction. */
 struct parking {
-    const struct inbox_parcel *parcel;
+    const struct inbox_parked *parcel;
     int64_t id;
 };
 
@@ -58,7 +58,7 @@ static int park_tx(struct db_session *tx, void *arg, struct err *err)
     return park_add(tx, parking->parcel, parking->id, err) < 0 ? -1 : 0;
 }
 
-int inbox_park(struct hub *hub, const struct inbox_parcel *parcel, struct err *err)
+int inbox_park(struct hub *hub, const struct inbox_parked *parcel, struct err *err)
 {
     struct parking parking = { parcel, ids_next(hub->ids, err) };
 

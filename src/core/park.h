@@ -15,7 +15,7 @@ extern const struct column parked_columns[];
 
 /* Park inside a write transaction, under an id drawn before. 1 kept, 0 the same content was parked
  * before, -1 failed. */
-int park_add(struct db_session *tx, const struct inbox_parcel *parcel, int64_t id, struct err *err);
+int park_add(struct db_session *tx, const struct inbox_parked *parcel, int64_t id, struct err *err);
 
 /* Up to page->limit parked things, newest first, below page->after_id (0: from the newest). Their
  * number, -1 on failure. */

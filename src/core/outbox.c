@@ -1,0 +1,218 @@
+/* Preparing what is to be sent, and one run of a group of such writes. */
+#include "core/outbox.h"
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "core/outbox_group.h"
+#include "core/split.h"
+
+#include <stddef.h>
+
+#define IDS_PER_WRITE 4             /* conversation, contact, message, job */
+
+static int run(struct db_session *tx, struct db_write_item **items, size_t count, struct err *err);
+
+static const struct db_kind enqueue_kind = { .name = "enqueue", .order = 20, .run = run };
+
+/* --- Routing -------------------------------------------------------------------------------------- */
+
+/* The conversation that the request names: its channel and peer. */
+static int read_conversation(struct hub *hub, struct arena *arena,
+                             const struct outbox_request *request, struct conversation *out,
+                             struct err *err)
+{
+    struct db_session *session = db_read(hub->db, request->tenant_id, err);
+    int found;
+
+    if (!session)
+        return -1;
+    out->tenant_id = request->tenant_id;
+    out->id = request->conversation_id;
+    found = conversation_get(session, arena, out, err);
+    db_read_end(session);
+    if (found == 0)
+        return err_set(err, ERR_NOT_FOUND, "There is no such conversation.");
+    return found < 0 ? -1 : 0;
+}
+
+static int check_channel(const struct outbox_route *route, const struct outbox_request *request,
+                         struct err *err)
+{
+    const struct channel *channel = &route->channel;
+
+    if (!channel->driver || !channel->driver->send) {
+        err_set(err, ERR_CONFLICT, "The channel \"%s\" cannot send.", channel->name);
+        return err_hint(err, "Choose a channel that can: message-hub channels lists them.");
+    }
+    if (channel->state != 0) {
+        err_set(err, ERR_CONFLICT, "The channel \"%s\" is disabled.", channel->name);
+        return err_hint(err, "Enable it: message-hub channels enable %s", channel->name);
+    }
+    if (route->is_group && request->origin != ORIGIN_PERSON) {
+        err_set(err, ERR_CONFLICT, "Groups are never answered by a machine.");
+        return err_hint(err, "Let a person write to the group.");
+    }
+    return 0;
+}
+
+int outbox_route(struct hub *hub, struct arena *arena, const struct outbox_request *request,
+                 struct outbox_route *out, struct err *err)
+{
+    struct conversation conversation = { 0 };
+    int64_t channel_id = request->channel_id;
+    int found;
+
+    if (request->conversation_id) {
+        if (read_conversation(hub, arena, request, &conversation, err))
+            return -1;
+        channel_id = conversation.channel_id;
+    }
+    found = channel_load(hub->db, arena, request->tenant_id, channel_id, &out->channel, err);
+    if (found == 0)
+        return err_set(err, ERR_NOT_FOUND, "There is no such channel.");
+    if (found < 0)
+        return -1;
+    if (request->conversation_id) {
+        out->peer = conversation.peer;
+        out->is_group = conversation.is_group != 0;
+    } else {
+        struct str given = str_trim(request->to);
+
+        if (given.len == 0 || given.len > LIMIT_ADDRESS_BYTES || !str_utf8_valid(given))
+            return err_field(err, "to", "Say to whom: an address of 1 to %d bytes.",
+                             LIMIT_ADDRESS_BYTES);
+        out->peer = channel_address(arena, &out->channel, given);
+        if (!str_eq(out->peer, given))
+            out->address_given = (struct str){ str_dup(arena, given), given.len };
+    }
+    if (out->peer.len == 0)
+        return err_field(err, "to", "This is not an address of a channel of this kind.");
+    return check_channel(out, request, err);
+}
+
+/* --- Preparing ------------------------------------------------------------------------------------ */
+
+static int check_request(const struct outbox_request *request, struct err *err)
+{
+    if (request->text.len == 0)
+        return err_field(err, "text", "The text is empty.");
+    if (request->text.len > LIMIT_TEXT_BYTES)
+        return err_field(err, "text", "The text has %zu bytes; at most %d are taken.",
+                         request->text.len, LIMIT_TEXT_BYTES);
+    if (!str_utf8_valid(request->text))
+        return err_field(err, "text", "The text is not valid UTF-8 without NUL.");
+    if (request->metadata.len > LIMIT_METADATA_BYTES)
+        return err_field(err, "metadata", "The metadata has %zu bytes; at most %d are taken.",
+                         request->metadata.len, LIMIT_METADATA_BYTES);
+    if (request->priority < PRIORITY_BULK || request->priority > PRIORITY_URGENT)
+        return err_field(err, "priority", "The priority is neither bulk, normal nor urgent.");
+    return 0;
+}
+
+static int check_times(const struct outbox_request *request, struct outbox_prepared *prepared,
+                       struct err *err)
+{
+    int64_t start_ms = request->scheduled_ms > prepared->now_ms ? request->scheduled_ms
+                                                                : prepared->now_ms;
+
+    prepared->expires_ms = request->expires_ms ? request->expires_ms : start_ms + OUTBOX_EXPIRY_MS;
+    if (prepared->expires_ms > start_ms)
+        return 0;
+    err_field(err, "expires_at", "The message would expire before it may be sent.");
+    return err_hint(err, "Give a later time, or none: a message expires after 24 hours by itself.");
+}
+
+static int check_parts(struct outbox_prepared *prepared, struct err *err)
+{
+    const struct channel_driver *driver = prepared->route.channel.driver;
+
+    prepared->parts = split_count(driver, prepared->text);
+    if (prepared->parts <= LIMIT_PARTS_PER_MESSAGE)
+        return 0;
+    err_field(err, "text", "The text makes %d parts of %zu characters on this channel.",
+              prepared->parts, driver->text_max);
+    return err_hint(err, "At most %d parts are sent; shorten the text.", LIMIT_PARTS_PER_MESSAGE);
+}
+
+int outbox_prepare(struct hub *hub, struct arena *arena, struct outbox_write *write,
+                   struct err *err)
+{
+    struct outbox_prepared *prepared = arena_alloc(arena, sizeof *prepared);
+    int64_t first;
+
+    prepared->write = write;
+    prepared->now_ms = clock_ms();
+    if (check_request(&write->request, err) || check_times(&write->request, prepared, err)
+        || outbox_route(hub, arena, &write->request, &prepared->route, err))
+        return -1;
+    prepared->text = str_nfc(arena, write->request.text);
+    if (check_parts(prepared, err))
+        return -1;
+    first = ids_take(hub->ids, IDS_PER_WRITE, err);
+    if (first < 0)
+        return -1;
+    prepared->conversation_id = first;
+    prepared->contact_id = first + 1;
+    write->message_id = first + 2;
+    prepared->job_id = first + 3;
+    write->item.kind = &enqueue_kind;
+    write->replayed = write->suppressed = false;
+    write->prepared = prepared;
+    return 0;
+}
+
+int outbox_send(struct hub *hub, struct arena *arena, struct outbox_write *write, struct err *err)
+{
+    if (outbox_prepare(hub, arena, write, err))
+        return -1;
+    return db_submit_wait(hub->db, &write->item, err);
+}
+
+/* --- Storing -------------------------------------------------------------------------------------- */
+
+/* May the write be stored, or was it before: by its idempotency key, or by an earlier run of this
+ * group whose commit got lost on the way back? 1, 0, -1. */
+static int is_new(struct db_session *tx, struct outbox_write *write, struct err *err)
+{
+    struct outbox_prepared *prepared = write->prepared;
+    int64_t id = 0;
+    int stored;
+
+    write->replayed = write->suppressed = false;
+    if (write->idempotency) {
+        stored = idempotency_store(tx, write->idempotency, err);
+        write->replayed = stored == 0;
+        if (stored <= 0)
+            return stored;
+    }
+    if (prepared->runs++ == 0)
+        return 1;
+    if (db_query_int(tx, "SELECT id FROM messages WHERE id = $1",
+                     DB_ARGS(db_int(write->message_id)), 0, &id, err))
+        return -1;
+    return id == 0;
+}
+
+static int run(struct db_session *tx, struct db_write_item **items, size_t count, struct err *err)
+{
+    struct outbox_prepared **writes = arena_array(db_arena(tx), count, sizeof *writes);
+    size_t kept = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct outbox_write *write = (struct outbox_write *)items[i];
+        int fresh = is_new(tx, write, err);
+
+        if (fresh < 0)
+            return -1;
+        if (fresh)
+            writes[kept++] = write->prepared;
+    }
+    return outbox_store(tx, writes, kept, err);
+}
+
+int outbox_add(struct db_session *tx, struct outbox_write *write, struct err *err)
+{
+    struct db_write_item *item = &write->item;
+
+    return run(tx, &item, 1, err);
+}
