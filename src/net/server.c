@@ -16,7 +16,6 @@
 #define EVENT_STACK_BYTES (256 * 1024)
 #define SMALL_BODY_BYTES (16 * 1024)    /* announced lengths up to this are believed */
 #define ANSWER_BYTES_PER_S (16 * 1024)  /* slower readers are cut */
-#define BODY_GRACE_US (5 * 1000000LL)
 
 static _Thread_local struct http_exchange *responding, *answered_later;
 
@@ -301,7 +300,7 @@ static enum MHD_Result collect(struct http_exchange *exchange, const char *data,
         }
     }
     got = (int64_t)(exchange->small ? exchange->small_len : exchange->large.len);
-    atomic_store(&exchange->connection->deadline_us, exchange->body_since_us + BODY_GRACE_US +
+    atomic_store(&exchange->connection->deadline_us, exchange->body_since_us + server->limits.header_ms * 1000LL +
                  got * 1000000 / server->limits.body_bytes_per_s);
     return MHD_YES;
 }
@@ -322,7 +321,7 @@ static enum MHD_Result begin(struct http_exchange *exchange, const struct reques
         exchange->small = arena_alloc(exchange->request.arena, (size_t)exchange->length + 1);
     exchange->body_since_us = clock_mono_us();
     if (exchange->length != 0)
-        return connection_enter(connection, PHASE_BODY, BODY_GRACE_US) ? MHD_YES : MHD_NO;
+        return connection_enter(connection, PHASE_BODY, server->limits.header_ms * 1000LL) ? MHD_YES : MHD_NO;
     return MHD_YES;
 }
 

@@ -117,10 +117,10 @@ int check_target(struct http_request *request, struct str target, struct str hos
     return 0;
 }
 
-/* The library forgives bare LF, folded lines, NUL, an empty name (which ends its header) and more, and does not tell. But
- * it parses in place: names and values point into what was received, with NUL over colons and line ends. So the lines
- * must follow each other without a gap from the request line to the blank line; where they do not, something was repaired.
- * Known to hold for this version only; later ones can be told to be strict themselves. */
+/* The library forgives bare LF, folded lines, NUL, an empty name (which ends its header) and more, and does not tell.
+ * But it parses in place: names and values point into what was received, with NUL over colons and line ends. So the
+ * lines must follow each other without a gap from the request line to the blank line; where they do not, something was
+ * repaired. Known to hold for this version only; later ones can be told to be strict themselves. */
 #define LAYOUT_VERSION "0.9.75"
 
 struct header_walk {

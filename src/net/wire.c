@@ -97,16 +97,16 @@ static void pop(struct wire *wire)
 static void drop_unsent(struct wire *wire)
 {
     struct wire_item *kept = wire->sent > 0 ? wire->first : NULL;
+    size_t sent = wire->sent;
 
     if (kept)
         wire->first = kept->next;
-    while (wire->first) {
-        wire->sent = 0;
+    while (wire->first)
         pop(wire);
-    }
     if (kept) {
         kept->next = NULL;
         wire->first = wire->last = kept;
+        wire->sent = sent;
     }
 }
 

@@ -75,10 +75,12 @@ struct refused_case {
 static void framing_errors_are_refused(void **state)
 {
     static const struct refused_case cases[] = {
-        { 400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" },
+        { 400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
+               "3\r\nabc\r\n0\r\n\r\n" },
         { 400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc" },
         { 400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd" },
-        { 400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" },
+        { 400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"
+               "0\r\n\r\n" },
         { 400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\nabc" },
         { 400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n" },
         { 400, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\n\r\nabc" },
@@ -163,19 +165,21 @@ static void the_library_refuses_the_rest(void **state)
 static void repaired_headers_are_refused(void **state)
 {
 #define WHOLE(text) { text, sizeof(text) - 1 }
+#define HEAD "GET / HTTP/1.1\r\nHost: h\r\n"
     static const struct {
         const char *request;
         size_t len;
     } cases[] = {
         WHOLE("GET / HTTP/1.1\nHost: h\r\n\r\n"), WHOLE("GET / HTTP/1.1\r\nHost: h\n\r\n"),
-        WHOLE("GET / HTTP/1.1\r\nHost: h\nX: y\r\n\r\n"), WHOLE("GET / HTTP/1.1\r\nHost: h\r\n\n"),
-        WHOLE("GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\n\r\n"), WHOLE("GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n\t\r\n\r\n"),
-        WHOLE("GET / HTTP/1.1\r\nHost: h\r\nX: a\0b\r\n\r\n"),
-        WHOLE("GET / HTTP/1.1\r\nHost: h\r\n: x\r\n\r\n"), WHOLE("GET / HTTP/1.1\r\n: x\r\nHost: h\r\n\r\n"),
-        WHOLE("GET / HTTP/1.1\r\nHost: h\r\nX:\r\n a\r\n\r\n"), WHOLE("GET /\0a HTTP/1.1\r\nHost: h\r\n\r\n"),
+        WHOLE("GET / HTTP/1.1\r\nHost: h\nX: y\r\n\r\n"), WHOLE(HEAD "\n"),
+        WHOLE(HEAD "X: a\r\n b\r\n\r\n"), WHOLE(HEAD "X: a\r\n\t\r\n\r\n"),
+        WHOLE(HEAD "X: a\0b\r\n\r\n"),
+        WHOLE(HEAD ": x\r\n\r\n"), WHOLE("GET / HTTP/1.1\r\n: x\r\nHost: h\r\n\r\n"),
+        WHOLE(HEAD "X:\r\n a\r\n\r\n"), WHOLE("GET /\0a HTTP/1.1\r\nHost: h\r\n\r\n"),
         WHOLE("GET  / HTTP/1.1\r\nHost: h\r\n\r\n"), WHOLE("GET / a HTTP/1.1\r\nHost: h\r\n\r\n"),
         WHOLE("GET /  HTTP/1.1\r\nHost: h\r\n\r\n"), WHOLE("G\0T / HTTP/1.1\r\nHost: h\r\n\r\n"),
     };
+#undef HEAD
 #undef WHOLE
 
     (void)state;
@@ -195,7 +199,8 @@ static void headers_in_order_pass_in_any_pieces(void **state)
 
     (void)state;
     buf_init(&text, 1024 * 1024);
-    buf_puts(&text, "\r\nGET /path?a=1&b=2&c HTTP/1.1\r\nHost: h\r\nCookie: a=1; b=\"2\"\r\nEmpty:\r\nPad: \t x \t \r\n");
+    buf_puts(&text, "\r\nGET /path?a=1&b=2&c HTTP/1.1\r\nHost: h\r\nCookie: a=1; b=\"2\"\r\nEmpty:\r\n"
+                    "Pad: \t x \t \r\n");
     for (int i = 0; i < 60; i++)
         buf_printf(&text, "Header-%d: %0*d\r\n", i, 20 + i * 3, i);
     buf_puts(&text, "Content-Length: 4\r\n\r\nbody");

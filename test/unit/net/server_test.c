@@ -98,7 +98,8 @@ static void heads_and_empty_answers_have_no_body(void **state)
     struct answer *answer;
 
     (void)state;
-    say(peer, "HEAD / HTTP/1.1\r\nHost: h\r\n\r\nGET /none HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n");
+    say(peer, "HEAD / HTTP/1.1\r\nHost: h\r\n\r\nGET /none HTTP/1.1\r\nHost: h\r\n\r\n"
+              "GET /b HTTP/1.1\r\nHost: h\r\n\r\n");
     answer = hear(peer, true);
     assert_int_equal(answer->status, 200);
     assert_null(strstr(answer->head, "Content-Length: 0"));
