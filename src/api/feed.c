@@ -58,7 +58,7 @@ struct feed {
     int64_t kept_us;
 };
 
-/* --- Coming and going --------------------------------------------------------------------------------------------- */
+/* --- Coming and going -------------------------------------------------------------------------------------------- */
 
 struct subscriber *feed_subscriber(struct feed *feed, const struct subscription *subscription)
 {
@@ -179,7 +179,7 @@ static void sweep(struct feed *feed)
     }
 }
 
-/* --- Sending; with the subscriber's lock held ----------------------------------------------------------------------- */
+/* --- Sending; with the subscriber's lock held -------------------------------------------------------------------- */
 
 static bool listens(const struct subscriber *subscriber)
 {
@@ -263,7 +263,7 @@ static void deliver(struct subscriber *subscriber, struct feed_page *page, int64
         subscriber->of.seq = page->last;
 }
 
-/* --- Rounds ---------------------------------------------------------------------------------------------------------- */
+/* --- Rounds ------------------------------------------------------------------------------------------------------ */
 
 /* May its key still read? Asked before each batch; a database that does not answer stops the batch. */
 static int still_allowed(struct feed *feed, struct subscriber *subscriber)

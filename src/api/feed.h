@@ -1,7 +1,7 @@
-/* feed.h - the log, fanned out to whoever listens: one thread per process reads it once per tenant and wake, builds each
- * frame once and hands it to all that match. Truth is the cursor: who falls behind is fed at its own pace from where it
- * is; who takes nothing for FEED_STALL_MS is told to resync and closed. A key's rights are looked at again before each
- * batch. Included only inside api/. */
+/* feed.h - the log, fanned out to whoever listens: one thread per process reads it once per tenant and wake, builds
+ * each frame once and hands it to all that match. Truth is the cursor: who falls behind is fed at its own pace from
+ * where it is; who takes nothing for FEED_STALL_MS is told to resync and closed. A key's rights are looked at again
+ * before each batch. Included only inside api/. */
 #pragma once
 
 #include "core/hub.h"
@@ -30,8 +30,8 @@ struct subscription {
 struct feed *feed_new(struct hub *hub);
 void feed_free(struct feed *feed);
 
-/* A subscriber that nobody feeds yet: hand it to http_stream or http_upgrade with feed_stream_closed or feed_socket_closed,
- * then call feed_join with what they returned (NULL frees it). One of the two is given. */
+/* A subscriber that nobody feeds yet: hand it to http_stream or http_upgrade with feed_stream_closed or
+ * feed_socket_closed, then call feed_join with what they returned (NULL frees it). One of the two is given. */
 struct subscriber *feed_subscriber(struct feed *feed, const struct subscription *subscription);
 void feed_join(struct subscriber *subscriber, struct stream *stream, struct ws *socket);
 void feed_stream_closed(void *subscriber);

@@ -36,7 +36,8 @@ static int build(struct db_session *session, struct feed_page *page, const struc
     int failed = 0;
 
     buf_init(&text, LIMIT_ANSWER_BYTES);
-    buf_printf(&text, "id: %s\nevent: %s\ndata: ", event_cursor(page->arena, event->tenant_id, event->seq), event->kind);
+    buf_printf(&text, "id: %s\nevent: %s\ndata: ", event_cursor(page->arena, event->tenant_id, event->seq),
+               event->kind);
     head = text.len;
     writer = json_writer(&text);
     event_json(&writer, event);

@@ -21,7 +21,8 @@ struct feed_page {
     bool more;                  /* the page was full */
 };
 
-/* Read up to `limit` lines after `after`; lines about messages hold the message. 0, or -1 (ERR_GONE: behind the horizon). */
+/* Read up to `limit` lines after `after`; lines about messages hold the message. 0, or -1 (ERR_GONE: behind the
+ * horizon). */
 int feed_page_read(struct hub *hub, struct feed_page *page, int64_t tenant_id, int64_t after, struct err *err);
 
 /* Release what outlives the arena. */

@@ -24,7 +24,7 @@ enum op_done health_live(struct op_call *call, struct err *err)
     return OP_DONE;
 }
 
-/* --- Ready: a read and a synced write ------------------------------------------------------------------------------ */
+/* --- Ready: a read and a synced write ---------------------------------------------------------------------------- */
 
 static int nothing(struct db_session *tx, void *arg, struct err *err)
 {
@@ -64,7 +64,7 @@ enum op_done health_ready(struct op_call *call, struct err *err)
     return OP_DONE;
 }
 
-/* --- Metrics ---------------------------------------------------------------------------------------------------------- */
+/* --- Metrics ----------------------------------------------------------------------------------------------------- */
 
 static void figure(struct buf *out, const char *name, const char *kind, int64_t value)
 {

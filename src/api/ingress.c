@@ -58,8 +58,8 @@ static int park(struct delivery *delivery, const char *reason, struct err *err)
 {
     struct op_call *call = delivery->call;
     const struct inbox_parked parked = {
-        .tenant_id = delivery->channel.tenant_id, .channel_id = delivery->channel.id, .source = "hook", .reason = reason,
-        .content = call->request->body, .content_type = http_header(call->request, "Content-Type"),
+        .tenant_id = delivery->channel.tenant_id, .channel_id = delivery->channel.id, .source = "hook",
+        .reason = reason, .content = call->request->body, .content_type = http_header(call->request, "Content-Type"),
     };
 
     log_warn("webhook parked", LOG_T("channel", delivery->channel.name), LOG_T("reason", reason),
@@ -67,7 +67,8 @@ static int park(struct delivery *delivery, const char *reason, struct err *err)
     return inbox_park(call->hub, &parked, err);
 }
 
-/* On a worker again: some of the events could not be stored. The rest is; the whole request is kept with the reason. */
+/* On a worker again: some of the events could not be stored. The rest is; the whole request is kept with the
+ * reason. */
 static enum op_done finish_refused(struct op_call *call, struct err *err)
 {
     struct delivery *delivery = call->later;

@@ -1,7 +1,7 @@
-/* ingress.h - provider webhooks: /hooks/<hook>[/...]. Find the channel, hand the raw bytes to its driver, store what came
- * of them with the next group, and answer only after the commit. Unknown hook 404; disabled channel or suspended tenant
- * 503 (the provider repeats); wrong signature 403 and no row; signed but not understood: parked and 2xx; a fault of ours
- * 503 with Retry-After. */
+/* ingress.h - provider webhooks: /hooks/<hook>[/...]. Find the channel, hand the raw bytes to its driver, store
+ * what came of them with the next group, and answer only after the commit. Unknown hook 404; disabled channel or
+ * suspended tenant 503 (the provider repeats); wrong signature 403 and no row; signed but not understood: parked
+ * and 2xx; a fault of ours 503 with Retry-After. */
 #pragma once
 
 #include "api/op.h"

@@ -14,7 +14,7 @@
 
 #define DENIED_EVERY_MS 100
 
-/* --- The token --------------------------------------------------------------------------------------------- */
+/* --- The token --------------------------------------------------------------------------------------------------- */
 
 static struct str bearer(const struct http_request *request)
 {
@@ -38,7 +38,7 @@ static struct str subprotocol(const struct http_request *request)
     return (struct str){ 0 };
 }
 
-/* --- Those without one ------------------------------------------------------------------------------------- */
+/* --- Those without one ------------------------------------------------------------------------------------------- */
 
 static bool is_loopback(const char *peer)
 {
@@ -117,7 +117,7 @@ static int owner(struct op_call *call, const char *actor, struct err *err)
     return choose_tenant(call, err);
 }
 
-/* --- Who asks ---------------------------------------------------------------------------------------------- */
+/* --- Who asks ---------------------------------------------------------------------------------------------------- */
 
 static int identify(struct op_call *call, struct err *err)
 {
@@ -190,7 +190,7 @@ int op_authenticate(struct op_call *call, struct err *err)
     return authorise(call, err);
 }
 
-/* --- The audit of refusals --------------------------------------------------------------------------------- */
+/* --- The audit of refusals --------------------------------------------------------------------------------------- */
 
 struct denied {
     struct db_write_item item;

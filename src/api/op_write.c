@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-/* --- The header -------------------------------------------------------------------------------------------- */
+/* --- The header -------------------------------------------------------------------------------------------------- */
 
 static void hash_request(const struct http_request *request, struct arena *arena, unsigned char out[SIGN_HASH_BYTES])
 {
@@ -51,7 +51,7 @@ int op_idempotency(struct op_call *call, struct err *err)
     return 0;
 }
 
-/* --- The stored answer ------------------------------------------------------------------------------------- */
+/* --- The stored answer ------------------------------------------------------------------------------------------- */
 
 static const char *seal_context(const struct op_call *call)
 {
@@ -106,7 +106,7 @@ enum op_done op_replay(struct op_call *call, struct err *err)
     return OP_DONE;
 }
 
-/* --- An ordinary write ------------------------------------------------------------------------------------- */
+/* --- An ordinary write ------------------------------------------------------------------------------------------- */
 
 struct write {
     struct op_call *call;

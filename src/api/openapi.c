@@ -40,7 +40,7 @@ static void schema_at(struct json_writer *w, const char *key, const struct field
     w->comma = true;
 }
 
-/* --- Answers --------------------------------------------------------------------------------------------------------- */
+/* --- Answers ----------------------------------------------------------------------------------------------------- */
 
 static void words_at(struct json_writer *w, const char *const *words)
 {
@@ -178,7 +178,7 @@ static void responses(struct json_writer *w, const struct op *op)
     json_object_end(w);
 }
 
-/* --- Requests --------------------------------------------------------------------------------------------------------- */
+/* --- Requests ---------------------------------------------------------------------------------------------------- */
 
 static bool has_body(const struct op *op)
 {
@@ -257,7 +257,7 @@ static void body(struct json_writer *w, const struct op *op)
     json_object_end(w);
 }
 
-/* --- Operations --------------------------------------------------------------------------------------------------------- */
+/* --- Operations -------------------------------------------------------------------------------------------------- */
 
 static const char *scope_word(unsigned scope)
 {
@@ -342,7 +342,7 @@ static bool is_first(const struct op_table *const *tables, const struct op *op)
     return false;
 }
 
-/* --- The document --------------------------------------------------------------------------------------------------------- */
+/* --- The document ------------------------------------------------------------------------------------------------ */
 
 static void components(struct json_writer *w)
 {
@@ -388,8 +388,8 @@ static void head(struct json_writer *w)
     object_at(w, "info");
     text_at(w, "title", "Message Hub");
     text_at(w, "version", HUB_VERSION);
-    text_at(w, "description", "Messages of every channel in one model. Lists page by `cursor` and `next`; POST takes an "
-            "Idempotency-Key; errors are problem documents that say what to do.");
+    text_at(w, "description", "Messages of every channel in one model. Lists page by `cursor` and `next`; POST takes "
+            "an Idempotency-Key; errors are problem documents that say what to do.");
     json_object_end(w);
     array_at(w, "servers");
     json_object(w);

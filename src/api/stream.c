@@ -10,7 +10,7 @@
 
 #define RETRY_MS 2000               /* a client's wait before it connects again */
 
-/* --- Who may, and from where ----------------------------------------------------------------------------------------- */
+/* --- Who may, and from where ------------------------------------------------------------------------------------- */
 
 static bool same(struct str origin, const char *allowed)
 {
@@ -91,7 +91,7 @@ const char *stream_ready(struct op_call *call, int64_t seq)
                         event_cursor(call->arena, call->tenant_id, seq));
 }
 
-/* --- Server-sent events ------------------------------------------------------------------------------------------------- */
+/* --- Server-sent events ------------------------------------------------------------------------------------------ */
 
 enum op_done stream_events(struct op_call *call, struct err *err)
 {

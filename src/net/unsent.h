@@ -1,4 +1,5 @@
-/* unsent.h - how much waits for a slow reader, so that a sender of much can pace itself. Any thread, before `closed`. */
+/* unsent.h - how much waits for a slow reader, so that a sender of much can pace itself. Any thread, before
+ * `closed`. */
 #pragma once
 
 #include <stddef.h>

@@ -1,0 +1,22 @@
+#include "api/ingress.h"
+
+#define HOOK { "hook", FIELD_TEXT, FIELD_PATH, "The unguessable part of the channel's address.", 1, 200 }
+#define BELOW { "path", FIELD_TEXT, FIELD_PATH, "What the provider appends.", 0, 2000 }
+
+static const struct field hook[] = { HOOK, { 0 } };
+static const struct field hook_below[] = { HOOK, BELOW, { 0 } };
+
+static const struct op ops[] = {
+    { .name = "hook.receive", .method = HTTP_POST, .path = "/hooks/{hook}", .fields = hook, .run = ingress_receive,
+      .summary = "Take a provider's webhook; answered after what it brings is stored.", .flags = OP_OPEN | OP_RAW },
+    { .name = "hook.receive_below", .method = HTTP_POST, .path = "/hooks/{hook}/{path...}", .fields = hook_below,
+      .run = ingress_receive, .summary = "Take a provider's webhook at a path below the channel's.",
+      .flags = OP_OPEN | OP_RAW },
+    { .name = "hook.verify", .method = HTTP_GET, .path = "/hooks/{hook}", .fields = hook, .run = ingress_receive,
+      .summary = "Answer a provider that checks the address of its webhook.", .flags = OP_OPEN | OP_RAW },
+    { .name = "hook.verify_below", .method = HTTP_GET, .path = "/hooks/{hook}/{path...}", .fields = hook_below,
+      .run = ingress_receive, .summary = "Answer a provider that checks a path below the channel's.",
+      .flags = OP_OPEN | OP_RAW },
+};
+
+const struct op_table ops_hooks = { "hooks", ops, sizeof ops / sizeof *ops };
