@@ -23,8 +23,9 @@ static struct retry_output again(const struct retry_input *input)
     int64_t asked_ms = (int64_t)input->retry_after_s * 1000;
 
     if (out.failures >= LIMIT_SEND_ATTEMPTS)
-        return (struct retry_output){ .step = RETRY_FAIL, .failures = out.failures, .code = "gave_up",
-            .hint = "Every try failed. Look at the attempts, mend the channel, then retry the message." };
+        return (struct retry_output){ .step = RETRY_FAIL, .failures = out.failures,
+            .code = "gave_up", .hint = "Every try failed. Look at the attempts, mend the channel, then "
+                                       "retry the message." };
     out.wait_ms = retry_backoff_ms(out.failures > 0 ? out.failures : 1, input->roll);
     if (asked_ms > 0)
         out.wait_ms = asked_ms;
@@ -34,15 +35,18 @@ static struct retry_output again(const struct retry_input *input)
 static struct retry_output by_policy(const struct retry_input *input)
 {
     switch (input->policy) {
-    case UNKNOWN_RESEND:
+    case TENANT_UNKNOWN_RESEND:
         return again(input);
-    case UNKNOWN_FAIL:
-        return (struct retry_output){ .step = RETRY_FAIL, .failures = input->failures, .code = "outcome_unknown",
-            .hint = "The provider did not confirm this message; it may have arrived. Ask the recipient before retrying." };
-    case UNKNOWN_HOLD:
+    case TENANT_UNKNOWN_FAIL:
+        return (struct retry_output){ .step = RETRY_FAIL, .failures = input->failures,
+            .code = "outcome_unknown",
+            .hint = "The provider did not confirm this message; it may have arrived. Ask the recipient "
+                    "before retrying." };
+    case TENANT_UNKNOWN_HOLD:
         break;
     }
-    return (struct retry_output){ .step = RETRY_HOLD, .failures = input->failures, .code = "outcome_unknown",
+    return (struct retry_output){ .step = RETRY_HOLD, .failures = input->failures,
+        .code = "outcome_unknown",
         .hint = "The message may have been sent. Resolve it as arrived or not, or retry it." };
 }
 
@@ -51,8 +55,8 @@ static struct retry_output unsure(const struct retry_input *input)
     if (input->can_repeat && !input->is_lookup)
         return again(input);
     if (input->can_look_up && !input->is_lookup)
-        return (struct retry_output){ .step = RETRY_LOOK_UP, .failures = input->failures, .wait_ms = LOOK_UP_AFTER_MS,
-            .code = "outcome_unknown",
+        return (struct retry_output){ .step = RETRY_LOOK_UP, .failures = input->failures,
+            .wait_ms = LOOK_UP_AFTER_MS, .code = "outcome_unknown",
             .hint = "The message may have been sent. The provider is asked about it in a minute." };
     return by_policy(input);
 }
@@ -65,8 +69,8 @@ struct retry_output retry_send(const struct retry_input *input)
     case SEND_RETRY:
         return again(input);
     case SEND_REFUSED:
-        return (struct retry_output){ .step = RETRY_FAIL, .failures = input->failures + 1, .code = "refused",
-            .hint = "The provider refused the message; no further try would help." };
+        return (struct retry_output){ .step = RETRY_FAIL, .failures = input->failures + 1,
+            .code = "refused", .hint = "The provider refused the message; no further try would help." };
     case SEND_UNSURE:
         break;
     }

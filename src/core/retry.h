@@ -1,12 +1,10 @@
-/* retry.h - what happens after a try: pure arithmetic over the outcome, the tries so far and the kind of job. */
+/* retry.h - what happens after a try: pure arithmetic over the outcome and the tries so far. */
 #pragma once
 
 #include "core/channel.h"
+#include "core/tenant.h"
 
 #include <stdint.h>
-
-/* tenants.unknown_policy: what becomes of a message that may have gone out. The numbers are stored. */
-enum unknown_policy { UNKNOWN_HOLD, UNKNOWN_RESEND, UNKNOWN_FAIL };
 
 enum retry_step {
     RETRY_DONE,         /* accepted: the next part, or sent */
@@ -25,7 +23,7 @@ struct retry_input {
     bool can_repeat;                /* the provider refuses a repeat of our key */
     bool can_look_up;               /* the driver has a lookup() */
     bool is_lookup;                 /* `outcome` is a look-up's, not a send's */
-    enum unknown_policy policy;
+    enum tenant_policy policy;      /* what becomes of a message that may have gone out */
     uint32_t roll;                  /* a random number for the jitter */
 };
 
@@ -33,15 +31,16 @@ struct retry_output {
     enum retry_step step;
     int64_t failures;               /* to be stored */
     int64_t wait_ms;
-    const char *code, *hint;        /* RETRY_FAIL, RETRY_HOLD: constant texts to use where the driver gave none */
+    const char *code, *hint;        /* constant texts, used where the driver gave none */
 };
 
 /* What to do with a message after a try. */
 struct retry_output retry_send(const struct retry_input *input);
 
-/* The same for a forwarded webhook: SEND_UNSURE counts as SEND_RETRY, because a repeat is recognised by its id. */
+/* The same for a forwarded webhook: SEND_UNSURE counts as SEND_RETRY, because a repeat is recognised
+ * by its id. */
 struct retry_output retry_webhook(const struct retry_input *input);
 
-/* Full jitter: a random wait in (0, base], where base is 5 s, 30 s or 2 min after the first, second, later failure
- * (`failures` is at least 1). */
+/* Full jitter: a random wait in (0, base], where base is 5 s, 30 s or 2 min after the first, second,
+ * later failure (`failures` is at least 1). */
 int64_t retry_backoff_ms(int64_t failures, uint32_t roll);

@@ -9,8 +9,9 @@ struct workers;
 /* Start the threads: importer, decider, sender (an elastic pool of blocking threads), poller, sweeper. */
 struct workers *workers_start(struct hub *hub, struct err *err);
 
-/* Stop claiming, finish or release leases within `timeout_ms`, join, free. */
-void workers_stop(struct workers *workers, int timeout_ms);
+/* Stop claiming, give back what has not begun, wait for the rest up to `timeout_ms`, join, free. False: a send or an agent
+ * still runs and uses the hub: end the process without hub_close; its lease runs out and another worker takes over. */
+bool workers_stop(struct workers *workers, int timeout_ms);
 
 /* The steps. Each returns the amount of work done (0: nothing was due), -1 with err on a storage failure; and lowers
  * `*next_ms` to the wall time when it should be called again at the latest. */

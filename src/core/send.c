@@ -1,0 +1,397 @@
+#include "core/send.h"
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/id.h"
+#include "core/channel.h"
+#include "core/split.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define CODE_BYTES 64
+
+/* One claimed send on its way. */
+struct sending {
+    struct hub *hub;
+    struct arena *arena;
+    struct queue_send send;         /* part and attempt_id move on */
+    struct channel channel;
+    const struct channel_driver *driver;
+    int64_t parts;                  /* of the text, as this channel splits it */
+    enum message_state settled;     /* the least that is known of all parts */
+    struct str settled_code, settled_hint;
+};
+
+/* What one try gave. */
+struct tried {
+    enum send_outcome outcome;
+    struct send_result result;
+    bool is_lookup;
+};
+
+static struct queue_finish finish_of(const struct sending *s, enum queue_end end)
+{
+    return (struct queue_finish){ .item = { .kind = &queue_finish_kind }, .send = &s->send, .end = end,
+        .now_ms = clock_ms(), .failures = s->send.failures };
+}
+
+static int submit(struct sending *s, struct queue_finish *finish, struct err *err)
+{
+    if (finish->moves && finish->change.to == MESSAGE_FAILED) {
+        finish->audit_id = ids_next(s->hub->ids, err);
+        if (finish->audit_id < 0)
+            return -1;
+    }
+    finish->change.at_ms = finish->now_ms;
+    return db_submit_wait(s->hub->db, &finish->item, err);
+}
+
+/* --- Ends without a try ------------------------------------------------------------------------------------------- */
+
+static void set_change(struct queue_finish *finish, enum message_state to, const char *code, const char *hint)
+{
+    finish->moves = true;
+    finish->change = (struct message_change){ .to = to, .error_code = str_c(code), .error_hint = str_c(hint) };
+}
+
+static int end_untried(struct sending *s, struct err *err)
+{
+    struct queue_finish finish = finish_of(s, QUEUE_REMOVE);
+
+    switch (s->send.verdict) {
+    case QUEUE_EXPIRED:
+        set_change(&finish, MESSAGE_EXPIRED, "expired", "It could not be sent before its expiry; send it again if it still "
+                                                        "matters.");
+        break;
+    case QUEUE_OPTED_OUT:
+        set_change(&finish, MESSAGE_SUPPRESSED, "opted_out", "The contact said STOP; only START from them lifts it.");
+        break;
+    case QUEUE_READDRESSED:
+        set_change(&finish, MESSAGE_FAILED, "address_changed", "The contact has another address than when this was written; "
+                                                               "write a new message if it is for them.");
+        break;
+    default:
+        break;
+    }
+    return submit(s, &finish, err);
+}
+
+/* The channel itself cannot be used: no try was made. */
+static int end_unusable(struct sending *s, struct str hint, struct err *err)
+{
+    struct queue_finish finish = finish_of(s, QUEUE_REMOVE);
+
+    set_change(&finish, MESSAGE_FAILED, "channel_unusable", NULL);
+    finish.change.error_hint = hint;
+    finish.tried = (struct attempt){ .outcome = ATTEMPT_REFUSED, .code = STR("channel_unusable"), .detail = hint };
+    return submit(s, &finish, err);
+}
+
+/* --- One try ------------------------------------------------------------------------------------------------------ */
+
+static struct str clean(struct arena *arena, struct str text, size_t max)
+{
+    if (!text.data || text.len == 0)
+        return (struct str){ 0 };
+    text = str_nfc(arena, text);
+    if (text.len > max)
+        text.len = str_utf8_prefix((struct str){ text.data, max });
+    return text;
+}
+
+static struct send_job job_of(struct sending *s)
+{
+    char id[ID_TEXT_BYTES];
+    struct send_job job = { .arena = s->arena, .to = str_dup(s->arena, s->send.to), .part = (int)s->send.part,
+        .parts = (int)s->parts, .attempt = (int)s->send.attempt, .timeout_ms = LIMIT_SEND_MS,
+        .text = split_part(s->driver, s->send.text, (int)s->send.part),
+        .reply_to = s->send.part == 0 ? str_dup(s->arena, s->send.reply_to) : NULL };
+
+    snprintf(job.key, sizeof job.key, "%s-%d", id_encode(id, ID_MESSAGE, s->send.message_id), job.part);
+    return job;
+}
+
+/* A simulated peer is slow; nothing else asks for it. */
+static void wait_as_told(const struct sending *s, int wait_ms)
+{
+    struct timespec wait;
+
+    if (wait_ms <= 0 || s->hub->manual)
+        return;
+    if (wait_ms > LIMIT_SEND_MS)
+        wait_ms = LIMIT_SEND_MS;
+    wait = (struct timespec){ wait_ms / 1000, wait_ms % 1000 * 1000000L };
+    nanosleep(&wait, NULL);
+}
+
+static struct tried try_once(struct sending *s)
+{
+    struct send_job job = job_of(s);
+    struct tried tried = { 0 }, looked_up = { 0 };
+
+    tried.outcome = s->driver->send(&s->channel, &job, s->hub->exchange, &tried.result);
+    wait_as_told(s, tried.result.wait_ms);
+    if (tried.outcome != SEND_UNSURE || !s->driver->lookup)
+        return tried;
+    /* At once only a "yes" can be believed: what a provider lists may lag behind what it accepted. */
+    looked_up.outcome = s->driver->lookup(&s->channel, &job, s->hub->exchange, &looked_up.result);
+    return looked_up.outcome == SEND_DONE ? looked_up : tried;
+}
+
+static void clean_result(struct sending *s, struct send_result *result)
+{
+    result->external_id = clean(s->arena, result->external_id, LIMIT_EXTERNAL_ID_BYTES);
+    result->code = clean(s->arena, result->code, CODE_BYTES);
+    result->hint = clean(s->arena, result->hint, LIMIT_HINT_BYTES - 1);
+}
+
+static struct retry_output decide(const struct sending *s, const struct tried *tried)
+{
+    struct retry_input input = { .outcome = tried->outcome, .failures = s->send.failures,
+        .retry_after_s = tried->result.retry_after_s, .is_lookup = tried->is_lookup, .policy = s->send.policy,
+        .throttled = tried->result.throttled || str_is(tried->result.code, "429"),
+        .uncounted = s->send.probes && tried->result.channel_fault,
+        .can_repeat = s->driver && (s->driver->can & CHANNEL_CAN_REPEAT),
+        .can_look_up = s->driver && s->driver->lookup };
+
+    id_random(&input.roll, sizeof input.roll);
+    return retry_send(&input);
+}
+
+/* --- Its result ----------------------------------------------------------------------------------------------------- */
+
+static struct attempt attempt_of(const struct tried *tried)
+{
+    static const int outcomes[] = { [SEND_DONE] = ATTEMPT_DONE, [SEND_RETRY] = ATTEMPT_RETRY,
+        [SEND_REFUSED] = ATTEMPT_REFUSED, [SEND_UNSURE] = ATTEMPT_UNSURE };
+
+    return (struct attempt){ .outcome = outcomes[tried->outcome], .code = tried->result.code,
+        .detail = tried->result.hint, .external_id = tried->result.external_id };
+}
+
+/* Of a message in parts the least is true: delivered means that every part was. */
+static void settle(struct sending *s, const struct send_result *result)
+{
+    enum message_state now = result->settled ? result->settled : MESSAGE_SENT;
+
+    if (now == MESSAGE_FAILED) {
+        s->settled_code = result->code;
+        s->settled_hint = result->hint;
+    }
+    if (s->send.part == 0 || now == MESSAGE_FAILED)
+        s->settled = now;
+    else if (s->settled != MESSAGE_FAILED && now < s->settled)
+        s->settled = now;
+}
+
+static void set_done(struct sending *s, struct queue_finish *finish, const struct tried *tried)
+{
+    finish->part_done = true;
+    if (tried->is_lookup && s->send.part + 1 < s->parts) {
+        finish->end = QUEUE_AGAIN;      /* that part is there; the others follow in their turn */
+        finish->due_ms = finish->now_ms;
+        set_change(finish, MESSAGE_QUEUED, "", "");
+        return;
+    }
+    finish->end = QUEUE_REMOVE;
+    set_change(finish, MESSAGE_SENT, "", "");
+    finish->change.external_id = tried->result.external_id;
+    finish->settled = s->settled == MESSAGE_SENT ? MESSAGE_RECEIVED : s->settled;
+    finish->settled_code = s->settled_code;
+    finish->settled_hint = s->settled_hint;
+    finish->early_receipts = s->driver->can & CHANNEL_CAN_RECEIPT;
+}
+
+static void set_again(const struct sending *s, struct queue_finish *finish, const struct retry_output *next)
+{
+    finish->end = QUEUE_AGAIN;
+    finish->due_ms = finish->now_ms + next->wait_ms;
+    if (s->send.expires_ms && finish->due_ms > s->send.expires_ms)
+        finish->due_ms = s->send.expires_ms;        /* then it is taken up once more, to expire */
+    set_change(finish, MESSAGE_QUEUED, NULL, NULL);
+}
+
+/* Fill in what follows from a try. */
+static void conclude(struct sending *s, struct queue_finish *finish, const struct tried *tried)
+{
+    struct retry_output next = decide(s, tried);
+    struct str code = tried->result.code, hint = tried->result.hint;
+
+    finish->failures = next.failures;
+    switch (next.step) {
+    case RETRY_DONE:
+        set_done(s, finish, tried);
+        return;
+    case RETRY_AGAIN:
+        set_again(s, finish, &next);
+        if (tried->result.throttled)
+            finish->pause_until_ms = finish->now_ms + next.wait_ms;
+        break;
+    case RETRY_LOOK_UP:
+        finish->end = QUEUE_LEAVE;
+        finish->due_ms = finish->now_ms + next.wait_ms;
+        set_change(finish, MESSAGE_UNKNOWN, NULL, NULL);
+        break;
+    case RETRY_HOLD:
+        finish->end = QUEUE_HOLD;
+        set_change(finish, MESSAGE_UNKNOWN, NULL, NULL);
+        break;
+    case RETRY_FAIL:
+        finish->end = QUEUE_REMOVE;
+        set_change(finish, MESSAGE_FAILED, NULL, NULL);
+        break;
+    }
+    finish->change.error_code = code.len > 0 || !next.code ? code : str_c(next.code);
+    finish->change.error_hint = hint.len > 0 || !next.hint ? hint : str_c(next.hint);
+    if (next.step == RETRY_LOOK_UP || next.step == RETRY_HOLD)
+        finish->change.error_hint = str_c(next.hint);       /* what to do weighs more than what was answered */
+    finish->moves = finish->change.to != (enum message_state)s->send.state;
+}
+
+static int store(struct sending *s, const struct tried *tried, struct err *err)
+{
+    struct queue_finish finish = finish_of(s, QUEUE_REMOVE);
+
+    finish.tried = attempt_of(tried);
+    finish.fault = tried->result.channel_fault;
+    finish.worked = !finish.fault && (tried->outcome == SEND_DONE || tried->outcome == SEND_REFUSED);
+    conclude(s, &finish, tried);
+    return submit(s, &finish, err);
+}
+
+/* The part is there: open the next one's attempt before its first byte leaves. 1 go on, 0 the lease was lost, -1. */
+static int next_part(struct sending *s, const struct tried *tried, struct err *err)
+{
+    struct queue_finish finish = finish_of(s, QUEUE_NEXT_PART);
+
+    finish.tried = attempt_of(tried);
+    finish.part_done = true;
+    finish.worked = true;
+    finish.next_attempt_id = ids_next(s->hub->ids, err);
+    if (finish.next_attempt_id < 0 || submit(s, &finish, err))
+        return -1;
+    s->send.part++;
+    s->send.attempt_id = finish.next_attempt_id;
+    s->send.faults = 0;
+    return finish.done;
+}
+
+static int send_parts(struct sending *s, struct err *err)
+{
+    for (;;) {
+        struct tried tried = try_once(s);
+        int more;
+        clean_result(s, &tried.result);
+        if (tried.outcome == SEND_DONE)
+            settle(s, &tried.result);
+        if (tried.outcome != SEND_DONE || s->send.part + 1 >= s->parts)
+            return store(s, &tried, err);
+        more = next_part(s, &tried, err);
+        if (more != 1)
+            return more;
+    }
+}
+
+/* --- Looking up ------------------------------------------------------------------------------------------------------ */
+
+/* The try in question, so that what is found out is written beside it. */
+static int find_attempt(struct sending *s, struct err *err)
+{
+    struct db_session *session = db_read(s->hub->db, s->send.tenant_id, err);
+    int failed;
+
+    if (!session)
+        return -1;
+    failed = db_query_int(session, "SELECT max(id) FROM attempts WHERE message_id = $1 AND part = $2",
+                          DB_ARGS(db_int(s->send.message_id), db_int(s->send.part)), 0, &s->send.attempt_id, err);
+    db_read_end(session);
+    return failed;
+}
+
+static int look_up(struct sending *s, struct err *err)
+{
+    struct tried tried = { .outcome = SEND_UNSURE, .is_lookup = true };
+
+    if (find_attempt(s, err))
+        return -1;
+    if (s->driver->lookup) {
+        struct send_job job = job_of(s);
+        tried.outcome = s->driver->lookup(&s->channel, &job, s->hub->exchange, &tried.result);
+    }
+    clean_result(s, &tried.result);
+    s->settled = tried.result.settled ? tried.result.settled : MESSAGE_SENT;
+    return store(s, &tried, err);
+}
+
+/* --- The entry points -------------------------------------------------------------------------------------------------- */
+
+/* 1 ready to send, 0 the message was ended because its channel cannot be used, -1. */
+static int prepare(struct sending *s, struct err *err)
+{
+    int found = channel_load(s->hub->db, s->arena, s->send.tenant_id, s->send.channel_id, &s->channel, err);
+
+    if (found < 0 && err->code == ERR_UNAVAILABLE)
+        return -1;
+    if (found < 0)
+        return end_unusable(s, str_c(arena_strdup(s->arena, err->detail)), err);
+    if (found == 0 || !s->channel.driver->send)
+        return end_unusable(s, STR("The channel is gone, or its kind cannot send. Choose another channel."), err);
+    s->driver = s->channel.driver;
+    s->parts = split_count(s->driver, s->send.text);
+    if (s->send.part >= s->parts)
+        return end_unusable(s, STR("The text has fewer parts than were sent already."), err);
+    return 1;
+}
+
+int send_run(struct hub *hub, const struct queue_send *send, struct err *err)
+{
+    struct sending s = { .hub = hub, .arena = arena_new(0), .send = *send, .settled = MESSAGE_SENT };
+    int result;
+
+    if (send->verdict != QUEUE_SEND && send->verdict != QUEUE_LOOK_UP) {
+        result = end_untried(&s, err);
+    } else {
+        result = prepare(&s, err);
+        if (result == 1)
+            result = send->verdict == QUEUE_SEND ? send_parts(&s, err) : look_up(&s, err);
+    }
+    arena_free(s.arena);
+    return result;
+}
+
+int send_release(struct hub *hub, const struct queue_send *send, struct err *err)
+{
+    struct sending s = { .hub = hub, .send = *send };
+    struct queue_finish finish = finish_of(&s, QUEUE_RELEASE);
+
+    finish.due_ms = finish.now_ms;
+    finish.tried = (struct attempt){ .outcome = ATTEMPT_RETRY, .code = STR("released"),
+        .detail = STR("The worker stopped before it began.") };
+    if (send->state == MESSAGE_SENDING)
+        set_change(&finish, MESSAGE_QUEUED, NULL, NULL);
+    return submit(&s, &finish, err);
+}
+
+int send_take_over(struct hub *hub, const struct queue_send *send, int64_t stale_ms, struct err *err)
+{
+    struct sending s = { .hub = hub, .arena = arena_new(0), .send = *send };
+    struct tried tried = { .outcome = SEND_UNSURE, .result = { .code = STR("lease_expired"),
+        .hint = STR("The worker that sent it died or stood still before it had an answer.") } };
+    struct queue_finish finish = finish_of(&s, QUEUE_RELEASE);
+    int found = channel_load(hub->db, s.arena, send->tenant_id, send->channel_id, &s.channel, err), result = -1;
+
+    s.driver = found == 1 ? s.channel.driver : NULL;
+    finish.stale_ms = stale_ms + 1;
+    finish.due_ms = finish.now_ms;
+    if (found >= 0 || err->code != ERR_UNAVAILABLE) {
+        if (send->state == MESSAGE_SENDING) {
+            finish.tried = attempt_of(&tried);
+            conclude(&s, &finish, &tried);
+        }
+        result = submit(&s, &finish, err);
+    }
+    arena_free(s.arena);
+    return result;
+}

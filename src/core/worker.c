@@ -1,0 +1,317 @@
+#include "core/worker.h"
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "core/config.h"
+#include "core/decide.h"
+#include "core/forward.h"
+#include "core/hub.h"
+#include "core/inbox.h"
+#include "core/worker_inside.h"
+#include "net/pool.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define AGENT_THREADS 32
+#define POLL_THREADS 16
+#define IMPORT_ROWS 500
+#define IMPORT_PAUSE_MS 10          /* every commit wakes the importer; it looks no more often than this */
+#define FAILURE_PAUSE_MS 1000
+#define LEAST_WAIT_MS 5
+#define POLL_AGAIN_MS 5000
+#define POLL_FAILED_MS 30000
+#define POLLED_MAX 256
+
+enum { IMPORTER, DECIDER, SENDER, FORWARDER, POLLER, SWEEPER, HEARTBEAT, LOOPS };
+
+struct loop {
+    struct workers *workers;
+    const char *name;
+    int (*step)(struct workers *workers, int64_t *next_ms, struct err *err);
+    pthread_t thread;
+    bool failing;                   /* logged once, until it works again */
+};
+
+/* A channel that is polled: one poll at a time. */
+struct polled {
+    struct workers *workers;
+    int64_t tenant_id, channel_id, next_ms;
+    bool busy;
+};
+
+struct workers {
+    struct hub *hub;
+    struct sender *sender;
+    struct pool *agents, *pollers;
+    struct decider decider;
+    struct loop loops[LOOPS];
+    int started;
+    atomic_bool stopping;
+    pthread_mutex_t lock;           /* of polled */
+    struct polled polled[POLLED_MAX];
+    size_t polled_count;
+};
+
+/* --- Steps of the loops --------------------------------------------------------------------------------------------- */
+
+static void pause_ms(int64_t wait_ms)
+{
+    struct timespec wait = { wait_ms / 1000, wait_ms % 1000 * 1000000L };
+
+    nanosleep(&wait, NULL);
+}
+
+static int import_step(struct workers *workers, int64_t *next_ms, struct err *err)
+{
+    int imported = inbox_import_step(workers->hub, IMPORT_ROWS, err);
+
+    (void)next_ms;
+    if (imported == 0)
+        pause_ms(IMPORT_PAUSE_MS);
+    return imported;
+}
+
+static int decider_step(struct workers *workers, int64_t *next_ms, struct err *err)
+{
+    return decide_step(&workers->decider, next_ms, err);
+}
+
+static int send_step(struct workers *workers, int64_t *next_ms, struct err *err)
+{
+    return sender_step(workers->sender, next_ms, err);
+}
+
+static int webhook_step(struct workers *workers, int64_t *next_ms, struct err *err)
+{
+    return forward_step(workers->hub, 8, next_ms, err);
+}
+
+static int sweep_step(struct workers *workers, int64_t *next_ms, struct err *err)
+{
+    return worker_sweep_step(workers->hub, next_ms, err) < 0 ? -1 : 0;
+}
+
+static int heartbeat_step(struct workers *workers, int64_t *next_ms, struct err *err)
+{
+    *next_ms = clock_ms() + LIMIT_HEARTBEAT_MS;
+    return sender_heartbeat(workers->sender, err);
+}
+
+/* --- Polling ---------------------------------------------------------------------------------------------------------- */
+
+static void poll_one(void *arg)
+{
+    struct polled *polled = arg;
+    struct workers *workers = polled->workers;
+    struct err err = { 0 };
+    int came = atomic_load(&workers->stopping)
+        ? 0 : worker_poll_channel(workers->hub, polled->tenant_id, polled->channel_id, &err);
+
+    if (came < 0)
+        log_warn("a channel could not be polled", LOG_N("channel", polled->channel_id), LOG_T("detail", err.detail));
+    pthread_mutex_lock(&workers->lock);
+    polled->busy = false;
+    polled->next_ms = came > 0 ? 0 : clock_ms() + (came < 0 ? POLL_FAILED_MS : POLL_AGAIN_MS);
+    pthread_mutex_unlock(&workers->lock);
+    wake_signal(workers->hub->wake);
+}
+
+static struct polled *polled_of(struct workers *workers, const int64_t pair[2])
+{
+    for (size_t i = 0; i < workers->polled_count; i++)
+        if (workers->polled[i].channel_id == pair[1])
+            return &workers->polled[i];
+    if (workers->polled_count == POLLED_MAX)
+        return NULL;
+    workers->polled[workers->polled_count] = (struct polled){ workers, pair[0], pair[1], 0, false };
+    return &workers->polled[workers->polled_count++];
+}
+
+static void start_polls(struct workers *workers, int64_t (*pairs)[2], size_t count, int64_t *next_ms)
+{
+    int64_t now_ms = clock_ms();
+
+    pthread_mutex_lock(&workers->lock);
+    for (size_t i = 0; i < count; i++) {
+        struct polled *polled = polled_of(workers, pairs[i]);
+        if (!polled || polled->busy)
+            continue;
+        if (polled->next_ms > now_ms && polled->next_ms <= now_ms + POLL_FAILED_MS) {
+            *next_ms = polled->next_ms < *next_ms ? polled->next_ms : *next_ms;
+            continue;
+        }
+        polled->busy = pool_add(workers->pollers, poll_one, polled);
+    }
+    pthread_mutex_unlock(&workers->lock);
+}
+
+static int poll_step(struct workers *workers, int64_t *next_ms, struct err *err)
+{
+    struct arena *arena = arena_new(0);
+    int64_t (*pairs)[2];
+    size_t count;
+    int failed = worker_polled(workers->hub, arena, &pairs, &count, err);
+
+    if (!failed)
+        start_polls(workers, pairs, count, next_ms);
+    arena_free(arena);
+    if (!failed)
+        pause_ms(IMPORT_PAUSE_MS);
+    return failed;
+}
+
+/* --- Loops --------------------------------------------------------------------------------------------------------------- */
+
+static void note_failure(struct loop *loop, const struct err *err)
+{
+    if (!loop->failing)
+        log_error("a worker cannot work; it tries again every second", LOG_T("worker", loop->name),
+                  LOG_T("detail", err->detail));
+    loop->failing = true;
+    pause_ms(FAILURE_PAUSE_MS);
+}
+
+static void wait_for_work(struct loop *loop, uint32_t seen, int64_t next_ms)
+{
+    int64_t wait_ms = next_ms - clock_ms();
+
+    /* Of a clock that was set nothing is believed for longer than the safety net. */
+    if (wait_ms > LIMIT_POLL_MS)
+        wait_ms = LIMIT_POLL_MS;
+    if (wait_ms < LEAST_WAIT_MS)
+        wait_ms = LEAST_WAIT_MS;
+    wake_wait(loop->workers->hub->wake, seen, (int)wait_ms);
+}
+
+static void *run_loop(void *arg)
+{
+    struct loop *loop = arg;
+    struct workers *workers = loop->workers;
+
+    while (!atomic_load(&workers->stopping)) {
+        uint32_t seen = wake_seen(workers->hub->wake);
+        int64_t next_ms = clock_ms() + LIMIT_POLL_MS;
+        struct err err = { 0 };
+        int done = loop->step(workers, &next_ms, &err);
+        if (done < 0) {
+            note_failure(loop, &err);
+            continue;
+        }
+        if (loop->failing)
+            log_info("a worker works again", LOG_T("worker", loop->name));
+        loop->failing = false;
+        if (done == 0)
+            wait_for_work(loop, seen, next_ms);
+    }
+    return NULL;
+}
+
+/* The same for what goes by the clock alone: no commit wakes it. */
+static void *run_by_clock(void *arg)
+{
+    struct loop *loop = arg;
+    struct workers *workers = loop->workers;
+
+    while (!atomic_load(&workers->stopping)) {
+        int64_t next_ms = clock_ms() + LIMIT_POLL_MS, started_us = clock_mono_us(), wait_us;
+        struct err err = { 0 };
+        if (loop->step(workers, &next_ms, &err) < 0)
+            note_failure(loop, &err);
+        wait_us = (next_ms - clock_ms()) * 1000;
+        if (wait_us > LIMIT_POLL_MS * 1000LL)
+            wait_us = LIMIT_POLL_MS * 1000LL;
+        while (!atomic_load(&workers->stopping) && clock_mono_us() - started_us < wait_us)
+            pause_ms(100);
+    }
+    return NULL;
+}
+
+static int start_loop(struct workers *workers, int which, const char *name, struct err *err)
+{
+    static int (*const steps[LOOPS])(struct workers *, int64_t *, struct err *) = {
+        [IMPORTER] = import_step, [DECIDER] = decider_step, [SENDER] = send_step, [FORWARDER] = webhook_step,
+        [POLLER] = poll_step, [SWEEPER] = sweep_step, [HEARTBEAT] = heartbeat_step };
+    struct loop *loop = &workers->loops[which];
+    bool by_clock = which == SWEEPER || which == HEARTBEAT;
+    pthread_attr_t attributes;
+    int status;
+
+    *loop = (struct loop){ .workers = workers, .name = name, .step = steps[which] };
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 512 * 1024);
+    status = pthread_create(&loop->thread, &attributes, by_clock ? run_by_clock : run_loop, loop);
+    pthread_attr_destroy(&attributes);
+    if (status)
+        return err_set(err, ERR_INTERNAL, "The worker \"%s\" could not be started: error %d.", name, status);
+    pthread_setname_np(loop->thread, name);
+    return 0;
+}
+
+static int send_slots(const struct hub *hub)
+{
+    int64_t slots = hub->config ? config_number(hub->config, "send-workers") : LIMIT_SEND_WORKERS;
+
+    return slots < 1 ? 1 : slots > LIMIT_SEND_WORKERS ? LIMIT_SEND_WORKERS : (int)slots;
+}
+
+struct workers *workers_start(struct hub *hub, struct err *err)
+{
+    static const char *const names[LOOPS] = { "import", "decide", "claim", "forward", "poll", "sweep", "heartbeat" };
+    const struct pool_options agents = { "agent", 0, AGENT_THREADS, LIMIT_WORK_QUEUE, 0 };
+    const struct pool_options pollers = { "poll", 0, POLL_THREADS, POLLED_MAX, 0 };
+    struct workers *workers = mem_alloc(sizeof *workers);
+    int failed = 0;
+
+    workers->hub = hub;
+    pthread_mutex_init(&workers->lock, NULL);
+    workers->sender = sender_new(hub, send_slots(hub));
+    workers->agents = pool_new(&agents);
+    workers->pollers = pool_new(&pollers);
+    workers->decider = (struct decider){ hub, workers->agents, workers->sender };
+    while (workers->started < LOOPS && !failed) {
+        failed = start_loop(workers, workers->started, names[workers->started], err);
+        workers->started += !failed;
+    }
+    if (!failed)
+        return workers;
+    workers_stop(workers, 0);
+    return NULL;
+}
+
+bool workers_stop(struct workers *workers, int timeout_ms)
+{
+    int64_t until_us = clock_mono_us() + (int64_t)timeout_ms * 1000, left_ms;
+    bool idle;
+
+    if (!workers)
+        return true;
+    atomic_store(&workers->stopping, true);
+    wake_signal(workers->hub->wake);
+    for (int i = 0; i < workers->started; i++)
+        pthread_join(workers->loops[i].thread, NULL);
+    while (pool_waiting(workers->agents) + pool_running(workers->agents) + pool_waiting(workers->pollers) +
+               pool_running(workers->pollers) > 0 && clock_mono_us() < until_us)
+        pause_ms(10);
+    idle = pool_waiting(workers->agents) + pool_running(workers->agents) + pool_running(workers->pollers) == 0;
+    left_ms = (until_us - clock_mono_us()) / 1000;
+    if (!sender_stop(workers->sender, left_ms > 0 ? (int)left_ms : 0) || !idle)
+        return false;
+    pool_free(workers->agents);
+    pool_free(workers->pollers);
+    pthread_mutex_destroy(&workers->lock);
+    free(workers);
+    return true;
+}
+
+int worker_decide_step(struct hub *hub, int64_t *next_ms, struct err *err)
+{
+    struct decider decider = { .hub = hub };
+
+    return decide_step(&decider, next_ms, err);
+}

@@ -1,0 +1,260 @@
+#include "core/worker_inside.h"
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "core/channel.h"
+#include "core/hub.h"
+#include "core/inbox.h"
+#include "core/send.h"
+
+#define SWEEP_MS 5000
+#define POLL_MS 5000
+#define POLLED_MAX 1000
+#define EXPIRED_MAX 200
+#define IDEMPOTENCY_MS (48 * 3600000LL)     /* at least a day; a client whose clock is off gets another */
+#define OLD_ROWS 500
+
+/* --- Leases that ran out ------------------------------------------------------------------------------------------ */
+
+static int take_over_sends(struct hub *hub, struct err *err)
+{
+    struct arena *arena = arena_new(0);
+    struct db_session *session = db_read(hub->db, 0, err);
+    struct queue_send *sends = NULL;
+    size_t count = 0;
+    int64_t stale_ms = session ? db_now_ms(session, err) : -1;
+    int failed = stale_ms < 0 ? -1 : queue_expired_sends(session, arena, &sends, &count, err);
+
+    if (session)
+        db_read_end(session);
+    for (size_t i = 0; i < count && !failed; i++)
+        failed = send_take_over(hub, &sends[i], stale_ms, err);
+    arena_free(arena);
+    return failed ? -1 : (int)count;
+}
+
+/* --- Messages that became too old while they waited ------------------------------------------------------------------ */
+
+struct expiring {
+    struct message messages[EXPIRED_MAX];
+    int64_t lanes[EXPIRED_MAX];
+    size_t count;
+    int expired;
+};
+
+static int read_expiring(struct hub *hub, struct expiring *e, struct err *err)
+{
+    struct db_session *session = db_read(hub->db, 0, err);
+    struct db_rows *rows = session ? db_query(session,
+        "SELECT m.id, m.tenant_id, m.conversation_id FROM jobs j JOIN messages m ON m.id = j.message_id "
+        "WHERE j.kind = 1 AND j.state IN (0, 2) AND m.state = 4 AND m.expires_ms <= $1 LIMIT $2",
+        DB_ARGS(db_int(clock_ms()), db_int(EXPIRED_MAX)), err) : NULL;
+    int more = -1;
+
+    while (rows && (more = db_next(rows, err)) == 1) {
+        e->lanes[e->count] = db_col_int(rows, 2);
+        e->messages[e->count++] = (struct message){ .id = db_col_int(rows, 0), .tenant_id = db_col_int(rows, 1),
+            .conversation_id = db_col_int(rows, 2), .direction = MESSAGE_OUT, .state = MESSAGE_QUEUED };
+    }
+    if (session)
+        db_read_end(session);
+    return more;
+}
+
+static int expire_tx(struct db_session *tx, void *arg, struct err *err)
+{
+    struct expiring *e = arg;
+    const struct message_change change = { .to = MESSAGE_EXPIRED, .at_ms = clock_ms(), .error_code = STR("expired"),
+        .error_hint = STR("It could not be sent before its expiry; send it again if it still matters.") };
+
+    e->expired = 0;
+    if (queue_lock_lanes(tx, e->lanes, e->count, err))
+        return -1;
+    for (size_t i = 0; i < e->count; i++) {
+        int moved = message_advance(tx, &e->messages[i], MESSAGE_QUEUED, &change, err);
+        if (moved < 0)
+            return -1;
+        if (moved == 1 && db_exec(tx, "DELETE FROM jobs WHERE message_id = $1 AND kind = 1 AND state IN (0, 2)",
+                                  DB_ARGS(db_int(e->messages[i].id)), err) < 0)
+            return -1;
+        e->expired += moved;
+    }
+    return queue_promote(tx, JOB_SEND, e->lanes, e->count, err);
+}
+
+static int expire_messages(struct hub *hub, struct err *err)
+{
+    struct arena *arena = arena_new(sizeof(struct expiring));
+    struct expiring *e = arena_alloc(arena, sizeof *e);
+    int failed = read_expiring(hub, e, err), expired;
+
+    if (!failed && e->count > 0)
+        failed = db_write(hub->db, expire_tx, e, err);
+    expired = e->expired;
+    arena_free(arena);
+    return failed ? -1 : expired;
+}
+
+/* --- Old rows ------------------------------------------------------------------------------------------------------------ */
+
+static int forget_tx(struct db_session *tx, void *arg, struct err *err)
+{
+    int64_t now_ms = *(const int64_t *)arg;
+
+    if (db_exec(tx, "DELETE FROM idempotency WHERE (tenant_id, key_id, name) IN (SELECT i.tenant_id, i.key_id, i.name "
+                    "FROM idempotency i WHERE i.created_ms < $1 LIMIT $2)",
+                DB_ARGS(db_int(now_ms - IDEMPOTENCY_MS), db_int(OLD_ROWS)), err) < 0)
+        return -1;
+    return limit_sweep(tx, now_ms, err);
+}
+
+static int old_rows(struct db_session *session, int64_t now_ms, int64_t *count, struct err *err)
+{
+    return db_query_int(session, "SELECT (SELECT count(*) FROM (SELECT 1 FROM idempotency WHERE created_ms < $1 LIMIT 1) i) "
+                                 "+ (SELECT count(*) FROM (SELECT 1 FROM limit_use WHERE window_ms < $2 LIMIT 1) u)",
+                        DB_ARGS(db_int(now_ms - IDEMPOTENCY_MS), db_int(now_ms - limit_width_ms(LIMIT_PER_DAY))), 0, count,
+                        err);
+}
+
+/* Nothing is written when nothing is old. */
+static int forget(struct hub *hub, struct err *err)
+{
+    struct db_session *session = db_read(hub->db, 0, err);
+    int64_t now_ms = clock_ms(), count = 0;
+    int failed = session ? old_rows(session, now_ms, &count, err) : -1;
+
+    if (session)
+        db_read_end(session);
+    return failed || count == 0 ? failed : db_write(hub->db, forget_tx, &now_ms, err);
+}
+
+static int has_early(struct hub *hub, int64_t *any, struct err *err)
+{
+    struct db_session *session = db_read(hub->db, 0, err);
+    int failed;
+
+    if (!session)
+        return -1;
+    failed = db_query_int(session, "SELECT count(*) FROM (SELECT 1 FROM early_receipts LIMIT 1) e", DB_NO_ARGS, 0, any, err);
+    db_read_end(session);
+    return failed;
+}
+
+static int join_late(struct hub *hub, struct err *err)
+{
+    int64_t any;
+
+    if (has_early(hub, &any, err))
+        return -1;
+    return any ? inbox_join_late(hub, err) : 0;
+}
+
+int worker_sweep_step(struct hub *hub, int64_t *next_ms, struct err *err)
+{
+    int (*const parts[])(struct hub *, struct err *) = { take_over_sends, queue_join, expire_messages, join_late };
+    int64_t again_ms = clock_ms() + SWEEP_MS;
+    int done = 0, decided = queue_recover(hub, JOB_DECIDE, err), forwarded;
+
+    forwarded = decided < 0 ? -1 : queue_recover(hub, JOB_WEBHOOK, err);
+    if (forwarded < 0)
+        return -1;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        int part = parts[i](hub, err);
+        if (part < 0)
+            return -1;
+        done += part;
+    }
+    if (again_ms < *next_ms)
+        *next_ms = again_ms;
+    return forget(hub, err) ? -1 : done + decided + forwarded;
+}
+
+/* --- Polling --------------------------------------------------------------------------------------------------------------- */
+
+int worker_polled(struct hub *hub, struct arena *arena, int64_t (**pairs)[2], size_t *count, struct err *err)
+{
+    struct db_session *session = db_read(hub->db, 0, err);
+    struct db_rows *rows = session ? db_query(session,
+        "SELECT c.tenant_id, c.id, c.kind FROM channels c JOIN tenants t ON t.id = c.tenant_id "
+        "WHERE c.state = 0 AND t.state = 0 ORDER BY c.id", DB_NO_ARGS, err) : NULL;
+    int more = -1;
+
+    *count = 0;
+    *pairs = arena_array(arena, POLLED_MAX, sizeof **pairs);
+    while (rows && (more = db_next(rows, err)) == 1) {
+        const struct channel_driver *driver = channel_driver_find(db_col_text(rows, 2));
+        if (!driver || !driver->poll || *count == POLLED_MAX)
+            continue;
+        (*pairs)[*count][0] = db_col_int(rows, 0);
+        (*pairs)[(*count)++][1] = db_col_int(rows, 1);
+    }
+    if (session)
+        db_read_end(session);
+    return more < 0 ? -1 : 0;
+}
+
+static int read_cursor(struct hub *hub, struct arena *arena, const struct channel *channel, struct str *cursor,
+                       struct err *err)
+{
+    struct db_session *session = db_read(hub->db, channel->tenant_id, err);
+    struct db_rows *rows = session ? db_query(session, "SELECT cursor FROM channels WHERE id = $1",
+                                              DB_ARGS(db_int(channel->id)), err) : NULL;
+    int found = rows ? db_next(rows, err) : -1;
+
+    if (found == 1) {
+        struct str text = db_col_text(rows, 0);
+        *cursor = (struct str){ str_dup(arena, text), text.len };
+    }
+    if (session)
+        db_read_end(session);
+    return found < 0 ? -1 : 0;
+}
+
+/* The cursor and what lies before it are committed together. */
+static int store_polled(struct hub *hub, const struct channel *channel, const struct events *events, struct str cursor,
+                        struct err *err)
+{
+    struct inbox_write write = { .tenant_id = channel->tenant_id, .channel_id = channel->id, .events = events->items,
+        .count = events->count, .cursor = cursor };
+
+    write.results = arena_array(events->arena, events->count, sizeof *write.results);
+    return inbox_accept(hub, events->arena, &write, err);
+}
+
+int worker_poll_channel(struct hub *hub, int64_t tenant_id, int64_t channel_id, struct err *err)
+{
+    struct arena *arena = arena_new(0);
+    struct events events = { .arena = arena };
+    struct str cursor = { 0 }, before;
+    struct channel channel;
+    int found = channel_load(hub->db, arena, tenant_id, channel_id, &channel, err);
+
+    if (found == 1 && read_cursor(hub, arena, &channel, &cursor, err))
+        found = -1;
+    before = cursor;
+    if (found == 1 && channel.driver->poll(&channel, &cursor, hub->exchange, &events, err))
+        found = -1;
+    if (found == 1 && (events.count > 0 || !str_eq(cursor, before)) && store_polled(hub, &channel, &events, cursor, err))
+        found = -1;
+    arena_free(arena);
+    return found < 0 ? -1 : events.count > 0;
+}
+
+int worker_poll_step(struct hub *hub, int64_t *next_ms, struct err *err)
+{
+    struct arena *arena = arena_new(0);
+    int64_t (*pairs)[2];
+    size_t count;
+    int failed = worker_polled(hub, arena, &pairs, &count, err), done = 0;
+
+    for (size_t i = 0; i < count && !failed; i++) {
+        int came = worker_poll_channel(hub, pairs[i][0], pairs[i][1], err);
+        failed = came < 0;
+        done += came > 0;
+    }
+    if (count > 0 && clock_ms() + POLL_MS < *next_ms)
+        *next_ms = clock_ms() + POLL_MS;
+    arena_free(arena);
+    return failed ? -1 : done;
+}
