@@ -327,9 +327,9 @@ CREATE TABLE events (
     data TEXT,
     PRIMARY KEY (tenant_id, seq)
 );
--- One object's history. How it began stands in its own row, so the two kinds that every message starts with are left
--- out: the accept paths do not pay for this index.
-CREATE INDEX events_object ON events (object_id, seq) WHERE kind <> 'message.received' AND kind <> 'message.queued';
+-- One object's history. That a message was received stands in its own row, so this kind is left out: accepting does not
+-- pay for the index.
+CREATE INDEX events_object ON events (object_id, seq) WHERE kind <> 'message.received';
 
 CREATE TABLE idempotency (
     tenant_id BIGINT NOT NULL,
