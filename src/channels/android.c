@@ -22,7 +22,7 @@ static const struct field settings[] = {
     { "forwarder_key", FIELD_TEXT, FIELD_SECRET,
       "What httpSMS and textbee send as API key, textbee's server and "
       "SmsForwarder sign with. Absent: they are refused.",
-      8, 200 },
+      6, 200 },
     { "device_id", FIELD_TEXT, 0, "Send only through this device, where the server has several.", 1,
       100 },
     { "sim_slot", FIELD_INT, 0,

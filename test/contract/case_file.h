@@ -1,0 +1,106 @@
+/* case_file.h - the text files under test/channels/<kind>/ that say what a channel driver must do.
+ *
+ * One file holds any number of cases; each begins with a `name` line. A line is a word and what it
+ * says; # begins a comment line; a token may be quoted ("a b", with \" \\ \n \t \xHH). $setting,
+ * $hook and $key stand for their values; the JSON after `body` and `reply` is taken as it is.
+ *
+ *   name     TEXT                          what is shown; the first line of a case
+ *   setting  base_url=http://p token=s3    the channel's settings, checked by the driver's table
+ *   region   GB                            its country (US)
+ *   now      2024-06-22T08:46:11Z          the hub's clock, for signatures
+ *
+ *   send     to=+15550002 text="a b"       also key= attempt= part= parts= reply_to= timeout_ms=
+ *   lookup   (the same)                    `poll cursor=...`, `probe`
+ *   expect   POST URL header Authorization=Basic* json textMessage.text=hello form a=b
+ *   reply    202 header Retry-After=7 {"id":"x"}      or: reset, refused, timeout; one per expect
+ *   outcome  done id=x                     retry, refused, unsure; attributes of the result
+ *   report   version=1.2                   what a probe says; summary~=word
+ *
+ *   receive  POST /path?a=b                below /hooks/<hook>; then its header and body lines
+ *   header   X-Signature: 12ab
+ *   body     {"event":"x"}                 several are joined by a newline
+ *   sign     X-Signature signing_key body header:X-Timestamp   adds the lower-case hex HMAC-SHA256
+ *   signed   X-Signature body              the header above already is one: every flipped bit of it
+ *                                          and of the body must be refused
+ *   unnumbered                             the sender gives no id, each delivery is a message
+ *   event    message address=+1 text=hi    one line per event, in order: message, own_message,
+ *                                          receipt, edit, delete, reaction, ignored
+ *   answer   200 body~=ok                  what the sender hears
+ *   cursor   VALUE                         where a poll stands afterwards
+ *   error    forbidden hint~=signing_key   instead of outcome, event, report: it fails like that
+ *
+ * An attribute is name=value (equal), name~=value (contains) or name=* (there is one). */
+#pragma once
+
+#include "base/err.h"
+#include "core/channel.h"
+#include "net/script.h"
+
+#define CASE_PAIRS 24
+#define CASE_LINES 12
+
+/* "name=value" as it stood; `op` is '=' or '~'. */
+struct pair {
+    struct str name, value;
+    char op;
+};
+
+struct pairs {
+    struct pair items[CASE_PAIRS];
+    size_t count;
+};
+
+enum case_call { CALL_NONE, CALL_SEND, CALL_LOOKUP, CALL_RECEIVE, CALL_POLL, CALL_PROBE, CALLS };
+
+struct expected {
+    struct script_step step;            /* method, url and the reply */
+    struct pairs headers, form, json;
+};
+
+struct expected_event {
+    const char *kind;
+    struct pairs pairs;
+};
+
+/* How the request is signed: where, with which setting, over what. */
+struct signature {
+    const char *header, *setting;       /* setting NULL: the header is given, only marked */
+    const char *parts[4];               /* "body", "header:NAME" */
+    size_t part_count;
+};
+
+struct inbound {
+    enum http_method method;
+    const char *target;
+    struct pairs headers;
+    struct str body;
+    struct signature signature;
+};
+
+struct channel_case {
+    const char *file, *name, *region;
+    int line;
+    int64_t now_ms;
+    struct pairs settings;
+    enum case_call call;
+    bool unnumbered;
+    struct pairs given;                 /* send, lookup, poll */
+    struct inbound inbound;
+    struct expected expected[CASE_LINES];
+    size_t expected_count;
+    const char *outcome, *error, *cursor, *answer;
+    struct pairs outcome_pairs, error_pairs, answer_pairs, report_pairs;
+    struct expected_event events[CASE_LINES];
+    size_t event_count;
+};
+
+/* Read a file's cases into the arena. Returns their number, or -1 with the file, line and
+ * reason. */
+int case_file_read(struct arena *arena, const char *path, struct channel_case **cases,
+                   struct err *err);
+
+/* The value of an attribute, or the absent slice. */
+struct str case_value(const struct pairs *pairs, const char *name);
+
+/* Does what was found fit the attribute? */
+bool case_fits(const struct pair *pair, struct str found);

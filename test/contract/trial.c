@@ -1,0 +1,298 @@
+#include "trial.h"
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/limits.h"
+#include "base/sign.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define HEADERS_MAX 40
+
+/* --- Report ----------------------------------------------------------------------------------- */
+
+static char test_name[200];
+static int test_problems, failures;
+
+void test_begin(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(test_name, sizeof test_name, format, args);
+    va_end(args);
+    test_problems = 0;
+}
+
+void test_problem(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    printf("  %s: ", test_name);
+    vprintf(format, args);
+    printf("\n");
+    va_end(args);
+    test_problems++;
+}
+
+void test_end(void)
+{
+    printf("%s %s\n", test_problems ? "not ok" : "ok", test_name);
+    failures += test_problems > 0;
+}
+
+int test_failures(void)
+{
+    return failures;
+}
+
+/* --- Preparing -------------------------------------------------------------------------------- */
+
+static void begin_job(struct trial *trial)
+{
+    const struct pairs *given = &trial->one->given;
+    struct str text = case_value(given, "text"), to = case_value(given, "to");
+    struct str key = case_value(given, "key"), reply_to = case_value(given, "reply_to");
+    int64_t attempt = 1, timeout_ms = 30000, part = 0, parts = 1;
+
+    str_int(case_value(given, "attempt"), 1, 1000, &attempt);
+    str_int(case_value(given, "timeout_ms"), 1, 1000000, &timeout_ms);
+    str_int(case_value(given, "part"), 0, 1000, &part);
+    str_int(case_value(given, "parts"), 1, 1000, &parts);
+    trial->job = (struct send_job){
+        .arena = trial->arena,
+        .to = to.data ? str_dup(trial->arena, to) : "+15550002",
+        .text = text.data ? text : STR("hello"),
+        .part = (int)part,
+        .parts = (int)parts,
+        .attempt = (int)attempt,
+        .reply_to = str_dup(trial->arena, reply_to),
+        .timeout_ms = (int)timeout_ms,
+    };
+    snprintf(trial->job.key, sizeof trial->job.key, "%s",
+             key.data ? str_dup(trial->arena, key) : "key-0001");
+    trial->cursor = case_value(given, "cursor");
+}
+
+static void begin_request(struct trial *trial)
+{
+    const struct inbound *inbound = &trial->one->inbound;
+    struct str path = str_c(inbound->target), query = { 0 };
+    const char *mark = path.data ? memchr(path.data, '?', path.len) : NULL;
+
+    if (mark) {
+        query = (struct str){ mark + 1, path.len - (size_t)(mark + 1 - path.data) };
+        path.len = (size_t)(mark - path.data);
+    }
+    if (path.len == 1)
+        path.len = 0;
+    trial->request = (struct http_request){
+        .method = inbound->method,
+        .raw_query = query,
+        .arena = trial->arena,
+        .path =
+            str_c(arena_printf(trial->arena, "/hooks/%s%.*s", trial->channel.hook, STR_FMT(path))),
+        .headers = arena_array(trial->arena, HEADERS_MAX, sizeof(struct http_header)),
+    };
+    trial->request.raw_path = trial->request.path;
+    if (query.data
+        && !http_form(trial->arena, query, &trial->request.query, &trial->request.query_count))
+        test_problem("the query is no form");
+    for (size_t i = 0; i < inbound->headers.count; i++)
+        trial->request.headers[trial->request.header_count++] = (struct http_header){
+            inbound->headers.items[i].name, inbound->headers.items[i].value,
+        };
+    trial->request.body = inbound->body.data ? inbound->body : STR("");
+    trial->webhook = (struct webhook){ &trial->request, path, trial->one->now_ms };
+    trial_sign(trial, NULL);
+}
+
+static bool begin_settings(struct trial *trial, const struct channel_driver *driver)
+{
+    const struct pairs *given = &trial->one->settings;
+
+    field_begin(trial->arena, driver->settings, &trial->channel.settings);
+    for (size_t i = 0; i < given->count; i++)
+        if (field_set_text(trial->arena, &trial->channel.settings,
+                           str_dup(trial->arena, given->items[i].name), given->items[i].value,
+                           &trial->err)
+            < 0)
+            return false;
+    return field_finish(trial->arena, &trial->channel.settings, &trial->err) == 0;
+}
+
+bool trial_begin(struct trial *trial, struct arena *arena, const struct channel_driver *driver,
+                 const struct channel_case *one)
+{
+    *trial = (struct trial){ .arena = arena, .one = one };
+    trial->channel = (struct channel){ .id = 7,
+                                       .tenant_id = 1,
+                                       .kind = driver->kind,
+                                       .name = "test",
+                                       .hook = "hook-0123456789",
+                                       .region = one->region,
+                                       .driver = driver };
+    if (!begin_settings(trial, driver))
+        return false;
+    begin_job(trial);
+    begin_request(trial);
+    trial->events.arena = arena;
+    trial->script = script_new();
+    for (size_t i = 0; i < one->expected_count; i++)
+        script_add(trial->script, &one->expected[i].step);
+    return true;
+}
+
+void trial_end(struct trial *trial)
+{
+    script_free(trial->script);
+    trial->script = NULL;
+}
+
+void trial_peer(struct trial *trial, const struct script_step *step)
+{
+    script_free(trial->script);
+    trial->script = script_new();
+    for (int method = 0; method < HTTP_METHODS; method++) {
+        struct script_step any = *step;
+
+        any.method = (enum http_method)method;
+        any.url = "*";
+        any.times = -1;
+        script_add(trial->script, &any);
+    }
+}
+
+void trial_header(struct trial *trial, const char *name, struct str value)
+{
+    struct http_request *request = &trial->request;
+    size_t at = 0;
+
+    while (at < request->header_count && !str_eq_nocase(request->headers[at].name, str_c(name)))
+        at++;
+    if (at == request->header_count && request->header_count++ == HEADERS_MAX - 1)
+        test_problem("too many headers");
+    request->headers[at] = (struct http_header){ str_c(name), value };
+}
+
+void trial_sign(struct trial *trial, const char *key)
+{
+    const struct signature *signature = &trial->one->inbound.signature;
+    unsigned char mac[SIGN_HASH_BYTES];
+    struct buf all;
+
+    if (!signature->setting)
+        return;
+    if (!key)
+        key = channel_text(&trial->channel, signature->setting);
+    if (!key)
+        return;
+    buf_init(&all, LIMIT_WEBHOOK_BYTES * 2);
+    for (size_t i = 0; i < signature->part_count; i++) {
+        if (strncmp(signature->parts[i], "header:", 7) == 0)
+            buf_str(&all, http_header(&trial->request, signature->parts[i] + 7));
+        else
+            buf_str(&all, trial->request.body);
+    }
+    sign_hmac_sha256(str_c(key), buf_slice(&all), mac);
+    buf_fini(&all);
+    trial_header(trial, signature->header, str_c(sign_hex(trial->arena, mac, sizeof mac)));
+}
+
+void trial_setting(struct trial *trial, const char *name, struct str value)
+{
+    struct fields *fields = &trial->channel.settings;
+    struct err err = { 0 };
+
+    if (value.data) {
+        if (field_set_text(trial->arena, fields, name, value, &err) < 0)
+            test_problem("setting %s: %s", name, err.detail);
+        return;
+    }
+    for (size_t i = 0; i < fields->count; i++)
+        if (strcmp(fields->table[i].name, name) == 0)
+            fields->values[i] = (struct value){ 0 };
+}
+
+/* --- Running ---------------------------------------------------------------------------------- */
+
+static void run_probe(struct trial *trial)
+{
+    struct json_writer writer;
+    struct probe_report report = { .arena = trial->arena, .json = &writer };
+    struct buf json;
+
+    buf_init(&json, LIMIT_EXCHANGE_BYTES);
+    writer = json_writer(&json);
+    json_object(&writer);
+    trial->status = trial->channel.driver->probe(&trial->channel, script_exchange(trial->script),
+                                                 &report, &trial->err);
+    json_object_end(&writer);
+    trial->report = (struct str){ arena_copy(trial->arena, json.data, json.len), json.len };
+    trial->summary = report.summary;
+    buf_fini(&json);
+}
+
+void trial_run(struct trial *trial)
+{
+    const struct channel_driver *driver = trial->channel.driver;
+    struct exchange *exchange = script_exchange(trial->script);
+
+    switch (trial->one->call) {
+    case CALL_SEND:
+        trial->outcome = driver->send(&trial->channel, &trial->job, exchange, &trial->result);
+        break;
+    case CALL_LOOKUP:
+        trial->outcome = driver->lookup(&trial->channel, &trial->job, exchange, &trial->result);
+        break;
+    case CALL_RECEIVE:
+        trial->status = driver->receive(&trial->channel, &trial->webhook, &trial->events,
+                                        &trial->reply, &trial->err);
+        break;
+    case CALL_POLL:
+        trial->status =
+            driver->poll(&trial->channel, &trial->cursor, exchange, &trial->events, &trial->err);
+        break;
+    case CALL_PROBE:
+        run_probe(trial);
+        break;
+    default:
+        break;
+    }
+}
+
+static void add_text(struct buf *out, struct str text)
+{
+    buf_str(out, text);
+    buf_putc(out, '\n');
+}
+
+void trial_texts(const struct trial *trial, struct buf *out)
+{
+    add_text(out, trial->result.external_id);
+    add_text(out, trial->result.code);
+    add_text(out, trial->result.hint);
+    add_text(out, str_c(trial->err.field));
+    add_text(out, str_c(trial->err.detail));
+    add_text(out, str_c(trial->err.hint));
+    add_text(out, trial->report);
+    add_text(out, trial->summary);
+    add_text(out, trial->reply.body);
+    add_text(out, trial->cursor);
+    for (size_t i = 0; i < trial->events.count; i++) {
+        const struct channel_event *event = &trial->events.items[i];
+
+        add_text(out, event->external_id);
+        add_text(out, event->address);
+        add_text(out, event->name);
+        add_text(out, event->group);
+        add_text(out, event->text);
+        add_text(out, event->metadata);
+        add_text(out, event->code);
+        add_text(out, event->hint);
+    }
+}

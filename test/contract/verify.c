@@ -1,0 +1,279 @@
+#include "trial.h"
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/limits.h"
+
+#include <string.h>
+
+static const char *const outcome_words[] = { "done", "retry", "refused", "unsure" };
+static const char *const event_words[] = { "message", "own_message", "receipt", "edit",
+                                           "delete",  "reaction",    "ignored" };
+
+static struct str number_text(struct arena *arena, int64_t number)
+{
+    return str_c(arena_printf(arena, "%lld", (long long)number));
+}
+
+static struct str flag_text(bool flag)
+{
+    return flag ? STR("yes") : STR("no");
+}
+
+/* A JSON value as a case writes it. */
+static struct str json_word(struct arena *arena, const struct json *value)
+{
+    struct str out;
+    struct buf text;
+
+    if (!value)
+        return (struct str){ 0 };
+    if (json_kind(value) == JSON_KIND_STRING)
+        return json_text(value);
+    buf_init(&text, LIMIT_WEBHOOK_BYTES);
+    json_dump(&text, value);
+    out = (struct str){ arena_copy(arena, text.data, text.len), text.len };
+    buf_fini(&text);
+    return out;
+}
+
+static void compare(const struct pair *pair, const char *where, struct str found)
+{
+    if (!case_fits(pair, found))
+        test_problem("%s %.*s is \"%.*s\", wanted %s\"%.*s\"", where, STR_FMT(pair->name),
+                     STR_FMT(found), pair->op == '~' ? "something with " : "",
+                     STR_FMT(pair->value));
+}
+
+static void verify_json(const struct trial *trial, const struct pairs *wanted, const char *where,
+                        struct str text)
+{
+    const struct json *json = wanted->count ? json_parse(trial->arena, text, NULL) : NULL;
+
+    for (size_t i = 0; i < wanted->count; i++)
+        compare(
+            &wanted->items[i], where,
+            json_word(trial->arena, json_at(json, str_dup(trial->arena, wanted->items[i].name))));
+}
+
+/* --- Requests that went out ------------------------------------------------------------------- */
+
+static void verify_form(const struct trial *trial, const struct pairs *wanted, struct str body)
+{
+    struct http_header *pairs;
+    size_t count = 0;
+
+    if (!wanted->count)
+        return;
+    if (!http_form(trial->arena, body, &pairs, &count))
+        test_problem("the body is no form: %.*s", STR_FMT(body));
+    for (size_t i = 0; i < wanted->count; i++) {
+        struct str found = { 0 };
+
+        for (size_t j = 0; j < count; j++)
+            if (str_eq(pairs[j].name, wanted->items[i].name))
+                found = pairs[j].value;
+        compare(&wanted->items[i], "form", found);
+    }
+}
+
+static void verify_requests(const struct trial *trial)
+{
+    size_t asked = script_asked(trial->script);
+
+    for (size_t i = 0; i < trial->one->expected_count; i++) {
+        const struct expected *expected = &trial->one->expected[i];
+        const struct exchange_request *request = script_request(trial->script, i);
+
+        if (!request) {
+            test_problem("no request %s %s", http_method_name(expected->step.method),
+                         expected->step.url);
+            continue;
+        }
+        if (request->method != expected->step.method
+            || strcmp(request->url, expected->step.url) != 0)
+            test_problem("request %s %s, wanted %s %s", http_method_name(request->method),
+                         request->url, http_method_name(expected->step.method), expected->step.url);
+        for (size_t j = 0; j < expected->headers.count; j++)
+            compare(&expected->headers.items[j], "header",
+                    exchange_request_header(
+                        request, str_dup(trial->arena, expected->headers.items[j].name)));
+        verify_form(trial, &expected->form, request->body);
+        verify_json(trial, &expected->json, "request", request->body);
+    }
+    if (asked > trial->one->expected_count)
+        test_problem("%zu requests, %zu expected", asked, trial->one->expected_count);
+}
+
+/* --- What came of it -------------------------------------------------------------------------- */
+
+static struct str outcome_value(const struct trial *trial, struct str name)
+{
+    const struct send_result *result = &trial->result;
+
+    if (str_is(name, "id"))
+        return result->external_id;
+    if (str_is(name, "code"))
+        return result->code;
+    if (str_is(name, "hint"))
+        return result->hint;
+    if (str_is(name, "retry_after_s"))
+        return number_text(trial->arena, result->retry_after_s);
+    if (str_is(name, "wait_ms"))
+        return number_text(trial->arena, result->wait_ms);
+    if (str_is(name, "fault"))
+        return flag_text(result->channel_fault);
+    if (str_is(name, "throttled"))
+        return flag_text(result->throttled);
+    if (str_is(name, "settled"))
+        return result->settled ? str_c(message_state_words[result->settled]) : STR("no");
+    test_problem("outcome has no attribute %.*s", STR_FMT(name));
+    return (struct str){ 0 };
+}
+
+static void verify_outcome(const struct trial *trial)
+{
+    const struct channel_case *one = trial->one;
+
+    if (!one->outcome)
+        test_problem("the case says no outcome");
+    else if (strcmp(outcome_words[trial->outcome], one->outcome) != 0)
+        test_problem("outcome %s (%.*s: %.*s), wanted %s", outcome_words[trial->outcome],
+                     STR_FMT(trial->result.code), STR_FMT(trial->result.hint), one->outcome);
+    for (size_t i = 0; i < one->outcome_pairs.count; i++)
+        compare(&one->outcome_pairs.items[i], "outcome",
+                outcome_value(trial, one->outcome_pairs.items[i].name));
+    if (trial->outcome != SEND_DONE && (!trial->result.code.len || !trial->result.hint.len))
+        test_problem("what was not done needs a code and a hint");
+}
+
+static struct str event_value(const struct trial *trial, const struct channel_event *event,
+                              struct str name)
+{
+    const struct {
+        const char *name;
+        struct str value;
+    } texts[] = {
+        { "id", event->external_id },    { "address", event->address },   { "name", event->name },
+        { "group", event->group },       { "text", event->text },         { "type", event->type },
+        { "reply_to", event->reply_to }, { "metadata", event->metadata }, { "code", event->code },
+        { "hint", event->hint },
+    };
+
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        if (str_is(name, texts[i].name))
+            return texts[i].value;
+    if (str_is(name, "provider_ms"))
+        return number_text(trial->arena, event->provider_ms);
+    if (str_is(name, "offset_min"))
+        return number_text(trial->arena, event->offset_min);
+    if (str_is(name, "history"))
+        return flag_text(event->is_history);
+    if (str_is(name, "automatic"))
+        return flag_text(event->is_automatic);
+    if (str_is(name, "state"))
+        return str_c(message_state_words[event->state]);
+    if (str_starts(name, "metadata."))
+        return json_word(trial->arena, json_at(json_parse(trial->arena, event->metadata, NULL),
+                                               str_dup(trial->arena, name) + 9));
+    test_problem("an event has no attribute %.*s", STR_FMT(name));
+    return (struct str){ 0 };
+}
+
+static void verify_events(const struct trial *trial)
+{
+    const struct channel_case *one = trial->one;
+
+    if (trial->events.count != one->event_count)
+        test_problem("%zu events, wanted %zu", trial->events.count, one->event_count);
+    for (size_t i = 0; i < one->event_count && i < trial->events.count; i++) {
+        const struct channel_event *event = &trial->events.items[i];
+
+        if (strcmp(event_words[event->kind], one->events[i].kind) != 0)
+            test_problem("event %zu is a %s, wanted %s", i + 1, event_words[event->kind],
+                         one->events[i].kind);
+        for (size_t j = 0; j < one->events[i].pairs.count; j++)
+            compare(&one->events[i].pairs.items[j], "event",
+                    event_value(trial, event, one->events[i].pairs.items[j].name));
+        if (event->kind != CHANNEL_IGNORED && !event->external_id.len)
+            test_problem("event %zu has no external id", i + 1);
+    }
+}
+
+static void verify_answer(const struct trial *trial)
+{
+    const struct channel_case *one = trial->one;
+    int status = trial->reply.status ? trial->reply.status : 200;
+    int64_t wanted = 0;
+
+    if (!one->answer)
+        return;
+    if (!str_int(str_c(one->answer), 100, 599, &wanted) || wanted != status)
+        test_problem("answer %d, wanted %s", status, one->answer);
+    for (size_t i = 0; i < one->answer_pairs.count; i++) {
+        const struct pair *pair = &one->answer_pairs.items[i];
+
+        if (str_is(pair->name, "body"))
+            compare(pair, "answer", trial->reply.body);
+        else if (str_is(pair->name, "type"))
+            compare(pair, "answer", str_c(trial->reply.content_type));
+        else
+            compare(pair, "answer",
+                    json_word(trial->arena,
+                              json_at(json_parse(trial->arena, trial->reply.body, NULL),
+                                      str_dup(trial->arena, pair->name))));
+    }
+}
+
+static void verify_error(const struct trial *trial)
+{
+    const struct channel_case *one = trial->one;
+
+    if (trial->status == 0) {
+        test_problem("it went well, wanted the error %s", one->error);
+        return;
+    }
+    if (strcmp(err_word(trial->err.code), one->error) != 0)
+        test_problem("error %s (%s), wanted %s", err_word(trial->err.code), trial->err.detail,
+                     one->error);
+    for (size_t i = 0; i < one->error_pairs.count; i++) {
+        const struct pair *pair = &one->error_pairs.items[i];
+
+        compare(pair, "error",
+                str_c(str_is(pair->name, "field")      ? trial->err.field
+                          : str_is(pair->name, "hint") ? trial->err.hint
+                                                       : trial->err.detail));
+    }
+}
+
+void trial_verify(struct trial *trial)
+{
+    const struct channel_case *one = trial->one;
+
+    verify_requests(trial);
+    if (one->call == CALL_SEND || one->call == CALL_LOOKUP) {
+        verify_outcome(trial);
+        return;
+    }
+    if (one->error) {
+        verify_error(trial);
+        return;
+    }
+    if (trial->status < 0)
+        test_problem("error %s: %s %s", err_word(trial->err.code), trial->err.detail,
+                     trial->err.hint);
+    if (one->call == CALL_RECEIVE || one->call == CALL_POLL)
+        verify_events(trial);
+    if (one->cursor && !str_is(trial->cursor, one->cursor))
+        test_problem("cursor \"%.*s\", wanted \"%s\"", STR_FMT(trial->cursor), one->cursor);
+    verify_answer(trial);
+    for (size_t i = 0; i < one->report_pairs.count; i++)
+        if (str_is(one->report_pairs.items[i].name, "summary"))
+            compare(&one->report_pairs.items[i], "report", trial->summary);
+        else {
+            struct pairs single = { .items = { one->report_pairs.items[i] }, .count = 1 };
+
+            verify_json(trial, &single, "report", trial->report);
+        }
+}
