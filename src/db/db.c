@@ -16,7 +16,7 @@
 #define WRITERS 2
 #define SESSIONS_MAX 256
 
-/* --- Pools -------------------------------------------------------------------------------------------------------------- */
+/* --- Pools -------------------------------------------------------------------------------------------------------- */
 
 /* Condition variables wait on the monotonic clock. */
 static void cond_init(pthread_cond_t *cond)
@@ -83,7 +83,7 @@ static void pool_return(struct pool *pool, struct db_session *session)
     pthread_cond_signal(&pool->returned);
 }
 
-/* --- Reading -------------------------------------------------------------------------------------------------------------- */
+/* --- Reading ------------------------------------------------------------------------------------------------------ */
 
 struct db_session *db_read(struct db *db, int64_t tenant_id, struct err *err)
 {
@@ -114,7 +114,7 @@ void db_read_end(struct db_session *session)
     pool_return(&session->db->readers, session);
 }
 
-/* --- Ordinary transactions --------------------------------------------------------------------------------------------------- */
+/* --- Ordinary transactions ---------------------------------------------------------------------------------------- */
 
 static enum db_failure try_write(struct db_session *tx, db_tx *fn, void *arg, struct err *err)
 {
@@ -179,7 +179,7 @@ int db_write(struct db *db, db_tx *fn, void *arg, struct err *err)
     return result;
 }
 
-/* --- The listener's thread ---------------------------------------------------------------------------------------------------- */
+/* --- The listener's thread ---------------------------------------------------------------------------------------- */
 
 static void tell(struct db *db, const struct db_notice *notice)
 {
@@ -251,7 +251,7 @@ static void *listen_main(void *arg)
     return NULL;
 }
 
-/* --- Opening and closing --------------------------------------------------------------------------------------------------------- */
+/* --- Opening and closing ------------------------------------------------------------------------------------------ */
 
 static const struct db_driver *find_driver(const char *url, struct err *err)
 {

@@ -1,15 +1,19 @@
 /* db.h - storage for its users: sessions, statements, rows, transactions and group commit, the same on SQLite and
  * PostgreSQL. It does not know what a message is.
  *
- * One SQL text serves both databases (DESIGN.md 5): `$n` ascending at first use, CAST never `::`, integers for booleans,
- * integer milliseconds, JSON as TEXT, never now(). Two tokens are the drivers' business:
- *   :rows:                    the rows of db_exec_rows / db_query_rows (VALUES of one row, stepped; or unnest of arrays)
+ * One SQL text serves both databases (ARCHITECTURE.md, Storage): `$n` ascending at first use, CAST never `::`, integers
+ * for booleans, integer milliseconds, JSON as TEXT, never now(). Two tokens are the drivers' business:
+ *   :rows:                    the rows of db_exec_rows and db_query_rows (VALUES of one row; or unnest of arrays)
  *   FOR UPDATE [SKIP LOCKED]  removed on SQLite, which has one writer
- * Statements are prepared once per session and cached by their text. */
+ * Statements are prepared once per session and cached by their text. Columns are read as what they are: a number read
+ * as text gives the absent slice. PostgreSQL fetches a whole answer at once, so a query names its LIMIT; aggregates are
+ * CAST to BIGINT. */
 #pragma once
 
 #include "base/err.h"
 #include "base/str.h"
+#include "db/open.h"
+#include "db/value.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,37 +24,14 @@ struct db;              /* a database, opened once per process */
 struct db_session;      /* a connection lent to one thread, inside one transaction or one read */
 struct db_rows;         /* the answer of a query; belongs to its session */
 
-/* --- Values ----------------------------------------------------------------------------------------------------- */
-
-enum db_type { DB_INT = 'i', DB_REAL = 'r', DB_TEXT = 't', DB_BLOB = 'b' };
-
-struct db_value {
-    enum db_type type;
-    bool is_null;
-    int64_t number;
-    double real;
-    struct str text;        /* DB_TEXT (valid UTF-8 without NUL) and DB_BLOB; kept by the caller until the call returns */
-};
-
-struct db_value db_int(int64_t number);
-struct db_value db_id(int64_t id);              /* 0 becomes NULL */
-struct db_value db_real(double real);
-struct db_value db_text(struct str text);       /* the absent slice becomes NULL */
-struct db_value db_cstr(const char *text);      /* NULL becomes NULL */
-struct db_value db_blob(struct str bytes);
-
-/* DB_ARGS(db_int(1), db_cstr("x")) gives the two arguments "values, count"; DB_NO_ARGS none. */
-#define DB_ARGS(...) (const struct db_value[]){ __VA_ARGS__ }, \
-    (sizeof((const struct db_value[]){ __VA_ARGS__ }) / sizeof(struct db_value))
-#define DB_NO_ARGS NULL, 0
-
 /* --- Statements (inside a session) -------------------------------------------------------------------------------- */
 
 /* Run a statement; returns the number of rows changed, or -1. */
-int64_t db_exec(struct db_session *session, const char *sql, const struct db_value *args, size_t count, struct err *err);
+int64_t db_exec(struct db_session *session, const char *sql, const struct db_value *args, size_t count,
+                struct err *err);
 
-/* Run a query. NULL on failure. Fetch with db_next (1 row, 0 end, -1 failed); columns are read by position and are valid
- * until the next db_next. db_rows_end releases it early; else it ends with the session. */
+/* Run a query. NULL on failure. Fetch with db_next (1 row, 0 end, -1 failed); columns are read by position and are
+ * valid until the next db_next. db_rows_end releases it early; else it ends with the session. */
 struct db_rows *db_query(struct db_session *session, const char *sql, const struct db_value *args, size_t count,
                          struct err *err);
 int db_next(struct db_rows *rows, struct err *err);
@@ -60,15 +41,29 @@ double db_col_real(const struct db_rows *rows, int column);
 struct str db_col_text(const struct db_rows *rows, int column);    /* NULL gives the absent slice; blobs too */
 bool db_col_null(const struct db_rows *rows, int column);
 
-/* One integer of the first row, `fallback` when there is no row or it is NULL. -1 on failure, 0 otherwise. */
-int db_query_int(struct db_session *session, const char *sql, const struct db_value *args, size_t count, int64_t fallback,
-                 int64_t *value, struct err *err);
+/* One integer of the first row, `fallback` when there is no row or it is NULL. -1 on failure, 0 otherwise:
+ *
+ *     int db_query_int(session, sql, args, count, int64_t fallback, int64_t *value, struct err *err) */
+#define db_query_int(session, ...) db_query_number((session), &(const struct db_number_query){ __VA_ARGS__ })
+
+struct db_number_query {
+    const char *sql;
+    const struct db_value *args;
+    size_t count;
+    int64_t fallback;
+    int64_t *value;
+    struct err *err;
+};
+
+/* What db_query_int calls. */
+int db_query_number(struct db_session *session, const struct db_number_query *query);
 
 /* Run one statement for many rows: `sql` holds `:rows:`, e.g. "INSERT INTO t (a, b) :rows: ON CONFLICT DO NOTHING
- * RETURNING a" or "WITH v(a, b) AS (:rows:) UPDATE t SET b = v.b FROM v WHERE t.a = v.a". `types` has one db_type letter
- * per column ("itt"); `values` holds `row_count` rows of that many values. PostgreSQL runs it once over the set, SQLite
- * once per row; so no row of the set may depend on the effect of another, and the keys must be distinct. The order of
- * returned rows is not promised. RETURNING may name columns of the changed table only. No other parameters. */
+ * RETURNING a" or "WITH v(a, b) AS (:rows:) UPDATE t SET b = v.b FROM v WHERE t.a = v.a". `types` has one db_type
+ * letter per column ("itt"); `values` holds `row_count` rows of that many values. PostgreSQL runs it once over the
+ * set, SQLite once per row; so no row of the set may depend on the effect of another, and the keys must be distinct.
+ * The order of returned rows is not promised. RETURNING may name columns of the changed table only. No other
+ * parameters. */
 struct db_set {
     const char *sql;
     const char *types;
@@ -84,41 +79,41 @@ struct arena *db_arena(struct db_session *session);
 /* Milliseconds on the database's clock (leases): SQLite's is base/clock. -1 with err on failure. */
 int64_t db_now_ms(struct db_session *session, struct err *err);
 
-/* --- Reading -------------------------------------------------------------------------------------------------------- */
+/* --- Reading ------------------------------------------------------------------------------------------------------ */
 
-/* Borrow a read session for this thread; waits for a free one up to `LIMIT_CONNECT_MS`. All statements until db_read_end
- * see one snapshot on SQLite, each its own on PostgreSQL. `tenant_id` feeds row-level security on PostgreSQL; 0 means
- * every tenant (workers and the operator only). NULL on failure. */
+/* Borrow a read session for this thread; waits for a free one up to `LIMIT_CONNECT_MS`. All statements until
+ * db_read_end see one snapshot on SQLite, each its own on PostgreSQL. `tenant_id` feeds row-level security on
+ * PostgreSQL; 0 means every tenant (workers and the operator only). NULL on failure. */
 struct db_session *db_read(struct db *db, int64_t tenant_id, struct err *err);
 void db_read_end(struct db_session *session);
 
-/* --- Writing: ordinary transactions ---------------------------------------------------------------------------------- */
+/* --- Writing: ordinary transactions ------------------------------------------------------------------------------- */
 
 /* Runs inside a write transaction: 0 commits, -1 (with err) rolls back. It may be run more than once (deadlock, lost
  * link), so it must have no effect but through `tx` and on what `arg` overwrites each time. */
 typedef int db_tx(struct db_session *tx, void *arg, struct err *err);
 
-/* Run `fn` in a durable transaction and wait for its commit. SQLite: on the writer's thread, inside the next group, behind
- * a savepoint. PostgreSQL: on a pooled connection, in this thread. 0 means committed and synced. Never call it from
- * within a db_tx or a db_kind. */
+/* Run `fn` in a durable transaction and wait for its commit. SQLite: on the writer's thread, inside the next group,
+ * behind a savepoint. PostgreSQL: on a pooled connection, in this thread. 0 means committed and synced. Never call it
+ * from within a db_tx or a db_kind. */
 int db_write(struct db *db, db_tx *fn, void *arg, struct err *err);
 
-/* --- Writing: groups that share one commit --------------------------------------------------------------------------- */
+/* --- Writing: groups that share one commit ------------------------------------------------------------------------ */
 
 struct db_write_item;
 
 /* A kind of grouped write. `run` stores all items of one group inside one transaction and fills each item's outcome
- * (fields of the structure that embeds the item). It must be repeatable. -1 with ERR_UNAVAILABLE: the group is repeated
- * whole; with ERR_STORAGE_FULL: all are refused; with anything else: the bad item is found by halving and refused alone.
- * Items of the kind with the smallest `order` run first. */
+ * (fields of the structure that embeds the item). It must be repeatable. -1 with ERR_UNAVAILABLE: the group is
+ * repeated whole; with ERR_STORAGE_FULL: all are refused; with anything else: the bad item is found by halving and
+ * refused alone. Items of the kind with the smallest `order` run first. */
 struct db_kind {
     const char *name;
     int order;
     int (*run)(struct db_session *tx, struct db_write_item **items, size_t count, struct err *err);
 };
 
-/* Embedded in a request by its owner, who keeps it alive until `done` was called: once, on the writer's thread, after the
- * commit (err.code ERR_NONE) or the refusal. `done` must not block and must not call db_write. */
+/* Embedded in a request by its owner, who keeps it alive until `done` was called: once, on the writer's thread, after
+ * the commit (err.code ERR_NONE) or the refusal. `done` must not block and must not call db_write. */
 struct db_write_item {
     const struct db_kind *kind;
     void (*done)(struct db_write_item *item);
@@ -134,7 +129,7 @@ int db_submit(struct db *db, struct db_write_item *item, struct err *err);
 /* Submit and wait for it; `item->done` is used internally. Returns 0 or -1 as item->err says. */
 int db_submit_wait(struct db *db, struct db_write_item *item, struct err *err);
 
-/* --- What belongs to every commit --------------------------------------------------------------------------------------- */
+/* --- What belongs to every commit --------------------------------------------------------------------------------- */
 
 /* Remember `item` (in db_arena(tx)) for the stamp that runs last before COMMIT; forgotten if the savepoint around it
  * rolls back. */
@@ -143,46 +138,3 @@ void db_defer(struct db_session *tx, void *item);
 /* Send `payload` to every node's listener when this transaction commits; one per channel per transaction (the last
  * payload wins). SQLite: nothing (the `committed` hook tells this process). */
 void db_notify(struct db_session *tx, const char *channel, const char *payload);
-
-struct db_hooks {
-    /* Last inside every write transaction that deferred something: stamps the log (core/event). */
-    int (*stamp)(struct db_session *tx, void **items, size_t count, struct err *err);
-    /* After every commit, on the committing thread; must not block. */
-    void (*committed)(void *arg);
-    /* PostgreSQL: a notification arrived, on the listener's thread; also called with channel "" every LIMIT_POLL_MS and
-     * after a reconnect, on both databases, as the safety net. Must not block. */
-    void (*notified)(void *arg, const char *channel, const char *payload);
-    /* A commit took longer than LIMIT_COMMIT_TRACE_MS; `phase` says which part ("begin", "statements", "commit",
-     * "checkpoint"). May be NULL. */
-    void (*slow)(void *arg, const char *phase, int64_t elapsed_us, size_t items);
-    void *arg;
-};
-
-/* --- Opening ---------------------------------------------------------------------------------------------------------------- */
-
-struct db_options {
-    const char *url;                /* "sqlite:PATH" or "postgresql://..." (also postgres://) */
-    int readers;                    /* read sessions, 0: 4 */
-    int writers;                    /* PostgreSQL: connections for ordinary transactions, 0: 2 */
-    bool manual;                    /* no threads: db_step runs the groups (tests, simulator); db_write runs inline */
-    struct db_hooks hooks;
-    const char *const *listen;      /* notification channels, ends with NULL; may be NULL */
-};
-
-/* Open the database and its connections (no migration). Refuses a SQLite library older than 3.51.3, a PostgreSQL with
- * synchronous_commit off or a server older than 13, naming the cure. NULL on failure. */
-struct db *db_open(const struct db_options *options, struct err *err);
-
-/* Finish what is queued, checkpoint, close. Sessions must have been returned. */
-void db_close(struct db *db);
-
-/* With `manual`: run one group; returns the number of items done, 0 when nothing waits, -1 on a failed group. */
-int db_step(struct db *db);
-
-bool db_is_postgres(const struct db *db);
-
-/* Items waiting for a group, groups committed, items in them, and slow commits so far: for metrics. */
-struct db_stats {
-    int64_t waiting, groups, items, slow, retried;
-};
-void db_stats(struct db *db, struct db_stats *out);

@@ -22,15 +22,16 @@ enum db_failure {
     DB_FAIL_FATAL           /* failed sync, corruption: the process must end */
 };
 
-/* A statement to prepare. `types` has one db_type letter per parameter, or per column when `set`; without `set` a driver
- * that is not `typed` gets "". */
+/* A statement to prepare. `types` has one db_type letter per parameter, or per column when `set`; without `set` a
+ * driver that is not `typed` gets "". */
 struct db_text {
     const char *sql;
     const char *types;
     bool set;               /* holds :rows: */
 };
 
-/* One execution: `row_count` rows (1 without `set`) of `count` values. They need to live until `run` returns, no longer. */
+/* One execution: `row_count` rows (1 without `set`) of `count` values. They need to live until `run` returns, no
+ * longer. */
 struct db_run {
     const struct db_value *values;
     size_t count;
@@ -78,10 +79,11 @@ struct db_driver {
     /* Send a notification with the running transaction's commit. NULL: there are none. */
     void (*notify)(struct db_connection *connection, const char *channel, const char *payload);
     int (*listen)(struct db_connection *connection, const char *const *channels, struct err *err);
-    /* Wait up to `timeout_ms` for a notification, or until `wake_fd` becomes readable: 1 got one, 0 none, -1 link lost. */
+    /* Wait up to `timeout_ms` for a notification, or until `wake_fd` becomes readable: 1 got one, 0 none, -1 link
+     * lost. */
     int (*wait)(struct db_connection *connection, int timeout_ms, int wake_fd, struct db_notice *out);
-    /* Is there so much log that it should be copied back in the background? Asked of the writer between two groups. NULL:
-     * no log. `copy` does it, on another connection or thread, or on the writer's when there is none. */
+    /* Is there so much log that it should be copied back in the background? Asked of the writer between two groups.
+     * NULL: no log. `copy` does it, on another connection or thread, or on the writer's when there is none. */
     bool (*behind)(struct db_connection *connection);
     enum db_failure (*copy)(struct db_connection *connection, struct err *err);
     /* Housekeeping of the writer's connection after `quiet_ms` without work (0: between two groups). NULL: none. */

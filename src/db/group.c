@@ -1,6 +1,6 @@
-/* Group commit. The writer takes everything that has queued up, runs it in one transaction and tells each owner after the
- * commit; there is no linger, the commit under way is the window in which the next group gathers. A group in which a row
- * is bad is run again with savepoints, halving until the bad one stands alone. */
+/* Group commit. The writer takes everything that has queued up, runs it in one transaction and tells each owner after
+ * the commit; there is no linger, the commit under way is the window in which the next group gathers. A group in
+ * which a row is bad is run again with savepoints, halving until the bad one stands alone. */
 #include "db/session.h"
 
 #include "base/clock.h"
@@ -22,7 +22,7 @@ struct ordinary {
 
 static const struct db_kind ordinary_kind = { .name = "write" };
 
-/* --- The queue ----------------------------------------------------------------------------------------------------------- */
+/* --- The queue ---------------------------------------------------------------------------------------------------- */
 
 int db_submit(struct db *db, struct db_write_item *item, struct err *err)
 {
@@ -152,7 +152,7 @@ static void sort_group(struct db *db, size_t count)
                 db->group[starts[k]++] = db->taken[i];
 }
 
-/* --- One transaction ------------------------------------------------------------------------------------------------------- */
+/* --- One transaction ---------------------------------------------------------------------------------------------- */
 
 static void refuse(struct db_write_item *item, const struct err *err)
 {
@@ -303,8 +303,8 @@ static void house_keep(struct db *db, int quiet_ms)
     watch(db, failure, start_us, &err);
 }
 
-/* Copying takes ten times as long as a group, so it is not the writer who does it; what is written meanwhile is for the
- * next round. */
+/* Copying takes ten times as long as a group, so it is not the writer who does it; what is written meanwhile is for
+ * the next round. */
 void *group_copy(void *arg)
 {
     struct db *db = arg;
@@ -354,7 +354,7 @@ int group_run(struct db *db)
     return stored ? (int)count : -1;
 }
 
-/* --- The writer's thread ---------------------------------------------------------------------------------------------------- */
+/* --- The writer's thread ------------------------------------------------------------------------------------------ */
 
 /* Sleep until something is queued, the database closes or `timeout_ms` have passed. False: it closes and is done. */
 static bool wait_for_work(struct db *db, int timeout_ms)

@@ -12,7 +12,7 @@
 /* One number for all nodes that share a database: "hub" and "mig" in ASCII. */
 #define LOCK "115957049452903"
 
-/* --- What is recorded ---------------------------------------------------------------------------------------------------- */
+/* --- What is recorded --------------------------------------------------------------------------------------------- */
 
 static int64_t number_of(const char *name)
 {
@@ -95,7 +95,7 @@ static int check(struct db_session *session, const struct embedded *files, struc
     return next;
 }
 
-/* --- One file --------------------------------------------------------------------------------------------------------------- */
+/* --- One file ----------------------------------------------------------------------------------------------------- */
 
 /* The end of the quoted text, comment or dollar body that starts at `at`; NULL when none does. */
 static const char *skip_opaque(const char *at)

@@ -1,6 +1,6 @@
-/* The PostgreSQL driver: prepared statements, binary values both ways, always in pipeline mode. What can wait (BEGIN, the
- * tenant) travels with the next statement, and notifications with the COMMIT, so that they cost no round trip. A query's
- * whole answer is fetched at once: queries name their LIMIT. */
+/* The PostgreSQL driver: prepared statements, binary values both ways, always in pipeline mode. What can wait (BEGIN,
+ * the tenant) travels with the next statement, and notifications with the COMMIT, so that they cost no round trip. A
+ * query's whole answer is fetched at once: queries name their LIMIT. */
 #include "db/driver.h"
 #include "db/postgres_values.h"
 
@@ -42,7 +42,7 @@ struct db_statement {
     int row, rows;
 };
 
-/* --- Failures ------------------------------------------------------------------------------------------------------------- */
+/* --- Failures ----------------------------------------------------------------------------------------------------- */
 
 static enum db_failure classify(const char *state)
 {
@@ -115,7 +115,7 @@ static enum db_failure refused(const PGresult *result, struct err *err)
     return failure;
 }
 
-/* --- One round trip --------------------------------------------------------------------------------------------------------- */
+/* --- One round trip ----------------------------------------------------------------------------------------------- */
 
 /* Queue one command with text parameters. A failed send shows when the answer is read. */
 static void put(struct db_connection *connection, const char *sql, const char *const *values, int count)
@@ -223,7 +223,7 @@ static enum db_failure settle(struct db_connection *connection, int timeout_ms, 
     return failure;
 }
 
-/* --- Connections --------------------------------------------------------------------------------------------------------------- */
+/* --- Connections -------------------------------------------------------------------------------------------------- */
 
 static void quiet(void *arg, const char *message)
 {
@@ -311,7 +311,7 @@ static bool pg_usable(struct db_connection *connection)
     return !connection->broken && PQstatus(connection->link) == CONNECTION_OK;
 }
 
-/* --- Transactions ----------------------------------------------------------------------------------------------------------------- */
+/* --- Transactions ------------------------------------------------------------------------------------------------- */
 
 static enum db_failure pg_begin(struct db_connection *connection, bool write, struct err *err)
 {
@@ -370,7 +370,7 @@ static void pg_tenant(struct db_connection *connection, int64_t tenant_id)
     connection->tenant_waits = true;
 }
 
-/* --- Statements -------------------------------------------------------------------------------------------------------------------- */
+/* --- Statements --------------------------------------------------------------------------------------------------- */
 
 static enum db_failure pg_prepare(struct db_connection *connection, const struct db_text *text,
                                   struct db_statement **out, struct err *err)
@@ -482,7 +482,7 @@ static int64_t pg_changes(struct db_statement *statement)
     return strncmp(tag, "SELECT", 6) ? strtoll(PQcmdTuples(statement->result), NULL, 10) : 0;
 }
 
-/* --- Columns --------------------------------------------------------------------------------------------------------------------------- */
+/* --- Columns ------------------------------------------------------------------------------------------------------ */
 
 static bool pg_col_null(struct db_statement *statement, int column)
 {
@@ -513,7 +513,7 @@ static struct str pg_col_text(struct db_statement *statement, int column)
                    (size_t)PQgetlength(statement->result, statement->row, column));
 }
 
-/* --- Notifications ------------------------------------------------------------------------------------------------------------------------ */
+/* --- Notifications ------------------------------------------------------------------------------------------------ */
 
 static void pg_send_notice(struct db_connection *connection, const char *channel, const char *payload)
 {

@@ -29,8 +29,8 @@ char *pg_set_text(const char *sql, size_t columns);
 /* Can a column of this type be read? Integers, booleans, floats, numeric, text, bytea and void can. */
 bool pg_readable(unsigned type);
 
-/* Read one non-NULL value. Numbers convert (numeric is cut to an integer); other types give 0, and numbers read as text
- * the absent slice. */
+/* Read one non-NULL value. Numbers convert (numeric is cut to an integer); other types give 0, and numbers read as
+ * text the absent slice. */
 int64_t pg_int(unsigned type, const char *data, size_t len);
 double pg_real(unsigned type, const char *data, size_t len);
 struct str pg_text(unsigned type, const char *data, size_t len);

@@ -32,8 +32,8 @@ struct column {
     const char *json;               /* another JSON name ("id" of a COL_REF), or NULL */
 };
 
-/* "a.id, a.tenant_id, ..." with the alias (or without when NULL), in the arena; the same pointer for the same table and
- * alias as long as the process lives, so that statement caches hit. */
+/* "a.id, a.tenant_id, ..." with the alias (or without when NULL), in the arena; the same pointer for the same table
+ * and alias as long as the process lives, so that statement caches hit. */
 const char *row_select(const struct column *columns, const char *alias);
 
 /* Read the current row, whose columns from `first` on are those of row_select, into `out`; texts are copied into the

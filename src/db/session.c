@@ -14,7 +14,7 @@
 #define EXIT_STORAGE_FAILED 70
 #define WRITER_ARENA_BYTES (64 * 1024)
 
-/* --- Values ----------------------------------------------------------------------------------------------------------- */
+/* --- Values ------------------------------------------------------------------------------------------------------- */
 
 struct db_value db_int(int64_t number)
 {
@@ -46,7 +46,7 @@ struct db_value db_blob(struct str bytes)
     return (struct db_value){ .type = DB_BLOB, .is_null = !bytes.data, .text = bytes };
 }
 
-/* --- Connections ------------------------------------------------------------------------------------------------------- */
+/* --- Connections -------------------------------------------------------------------------------------------------- */
 
 struct db_session *session_new(struct db *db, enum db_role role)
 {
@@ -106,7 +106,7 @@ static void failed(struct db_session *session, enum db_failure failure, const st
         session->failure = failure;
 }
 
-/* --- Statements --------------------------------------------------------------------------------------------------------- */
+/* --- Statements --------------------------------------------------------------------------------------------------- */
 
 static void end_rows(struct db_rows *rows)
 {
@@ -233,7 +233,8 @@ static struct db_rows *finish_query(struct db_session *session, struct statement
     return rows;
 }
 
-int64_t db_exec(struct db_session *session, const char *sql, const struct db_value *args, size_t count, struct err *err)
+int64_t db_exec(struct db_session *session, const char *sql, const struct db_value *args, size_t count,
+                struct err *err)
 {
     struct db_run run = { args, count, 1, false };
     struct err local;
@@ -312,18 +313,17 @@ bool db_col_null(const struct db_rows *rows, int column)
     return !rows->statement || rows->session->driver->col_null(rows->statement->prepared, column);
 }
 
-int db_query_int(struct db_session *session, const char *sql, const struct db_value *args, size_t count,
-                 int64_t fallback, int64_t *value, struct err *err)
+int db_query_number(struct db_session *session, const struct db_number_query *query)
 {
-    struct db_rows *rows = db_query(session, sql, args, count, err);
+    struct db_rows *rows = db_query(session, query->sql, query->args, query->count, query->err);
     int found;
 
-    *value = fallback;
+    *query->value = query->fallback;
     if (!rows)
         return -1;
-    found = db_next(rows, err);
+    found = db_next(rows, query->err);
     if (found > 0 && !db_col_null(rows, 0))
-        *value = db_col_int(rows, 0);
+        *query->value = db_col_int(rows, 0);
     db_rows_end(rows);
     return found < 0 ? -1 : 0;
 }
@@ -345,7 +345,7 @@ int64_t db_now_ms(struct db_session *session, struct err *err)
     return now_ms;
 }
 
-/* --- Transactions --------------------------------------------------------------------------------------------------------- */
+/* --- Transactions ------------------------------------------------------------------------------------------------- */
 
 void db_defer(struct db_session *tx, void *item)
 {

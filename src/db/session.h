@@ -2,42 +2,13 @@
 #pragma once
 
 #include "base/arena.h"
-#include "db/driver.h"
+#include "db/statement.h"
 
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 
-/* --- Prepared statements of one session (statement.c) ---------------------------------------------------------------- */
-
-#define STATEMENT_BUCKETS 256
-
-struct statement {
-    struct statement *next;             /* in its bucket */
-    uint64_t hash;
-    uint64_t used;                      /* the cache's count at its last use */
-    char *sql;
-    char *types;
-    bool set;
-    bool busy;                          /* an open query stands on it */
-    struct db_statement *prepared;
-};
-
-struct statements {
-    struct statement *by_address[STATEMENT_BUCKETS];    /* a guess, always checked against the text */
-    struct statement *by_text[STATEMENT_BUCKETS];
-    size_t count;
-    uint64_t clock;
-};
-
-/* The idle statement for `text`, prepared now if need be. It belongs to the cache. */
-enum db_failure statement_get(struct db_session *session, const struct db_text *text, struct statement **out,
-                              struct err *err);
-
-/* Finish and forget all of them. */
-void statement_clear(struct db_session *session);
-
-/* --- Sessions ----------------------------------------------------------------------------------------------------------- */
+/* --- Sessions ----------------------------------------------------------------------------------------------------- */
 
 struct db_rows {
     struct db_session *session;
@@ -68,6 +39,7 @@ struct db_session {
     struct db_session *next;            /* free in its pool */
 };
 
+/* A session that connects when it is first used. */
 struct db_session *session_new(struct db *db, enum db_role role);
 void session_free(struct db_session *session);
 
@@ -103,7 +75,7 @@ void session_trace(struct db_session *session, size_t items);
 /* End the process, which can no longer promise anything about the file (exit 70). */
 _Noreturn void session_fatal(const struct err *err);
 
-/* --- The database --------------------------------------------------------------------------------------------------------- */
+/* --- The database ------------------------------------------------------------------------------------------------- */
 
 struct pool {
     pthread_mutex_t lock;

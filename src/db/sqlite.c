@@ -45,7 +45,7 @@ struct db_statement {
     size_t byte_count, byte_cap;
 };
 
-/* --- Failures ---------------------------------------------------------------------------------------------------------- */
+/* --- Failures ----------------------------------------------------------------------------------------------------- */
 
 static enum db_failure classify(int code)
 {
@@ -104,7 +104,7 @@ enum db_failure sqlite_failed(sqlite3 *handle, struct err *err)
     return failure;
 }
 
-/* --- Connections ------------------------------------------------------------------------------------------------------- */
+/* --- Connections -------------------------------------------------------------------------------------------------- */
 
 static int authorize(void *arg, int action, const char *a, const char *b, const char *c, const char *d)
 {
@@ -224,7 +224,7 @@ static bool sqlite_usable(struct db_connection *connection)
     return connection->handle != NULL;
 }
 
-/* --- Transactions -------------------------------------------------------------------------------------------------------- */
+/* --- Transactions ------------------------------------------------------------------------------------------------- */
 
 static enum db_failure once(struct db_connection *connection, sqlite3_stmt *statement, struct err *err)
 {
@@ -265,7 +265,7 @@ static enum db_failure sqlite_script(struct db_connection *connection, const cha
     return DB_OK;
 }
 
-/* --- Statements ----------------------------------------------------------------------------------------------------------- */
+/* --- Statements --------------------------------------------------------------------------------------------------- */
 
 static enum db_failure sqlite_prepare(struct db_connection *connection, const struct db_text *text,
                                       struct db_statement **out, struct err *err)
@@ -466,7 +466,7 @@ static void sqlite_reset(struct db_statement *statement)
     statement->cell_count = statement->byte_count = 0;
 }
 
-/* --- Columns --------------------------------------------------------------------------------------------------------------- */
+/* --- Columns ------------------------------------------------------------------------------------------------------ */
 
 static const struct cell *cell_at(const struct db_statement *statement, int column)
 {
@@ -509,7 +509,7 @@ static struct str sqlite_col_text(struct db_statement *statement, int column)
     return (struct str){ data ? data : "", (size_t)sqlite3_column_bytes(statement->handle, column) };
 }
 
-/* --- The write-ahead log ------------------------------------------------------------------------------------------------- */
+/* --- The write-ahead log ------------------------------------------------------------------------------------------ */
 
 static bool sqlite_behind(struct db_connection *connection)
 {
