@@ -90,7 +90,8 @@ static void test_killed(void **state)
 
     (void)state;
     db = open_fresh();
-    must(db, on_postgres() ? "CREATE TABLE acks (id BIGINT PRIMARY KEY)" : "CREATE TABLE acks (id INTEGER PRIMARY KEY)");
+    must(db, on_postgres() ? "CREATE TABLE acks (id BIGINT PRIMARY KEY)"
+                           : "CREATE TABLE acks (id INTEGER PRIMARY KEY)");
     for (int round = 0; round < ROUNDS; round++) {
         int fds[2], status;
         pid_t child;

@@ -1,5 +1,5 @@
-/* fixture.h - a fresh database for the tests of the db floor: SQLite in a temporary folder, or, when HUB_TEST_DB names a
- * PostgreSQL, a schema of this process's own in it. */
+/* fixture.h - a fresh database for the tests of the db floor: SQLite in a temporary folder, or, when HUB_TEST_DB
+ * names a PostgreSQL, a schema of this process's own in it. */
 #pragma once
 
 #include <setjmp.h>

@@ -15,7 +15,7 @@ struct row {
 static struct db *db;
 static atomic_int runs, done_count, committed_count;
 
-/* --- A kind that inserts rows; a value below zero breaks a CHECK ------------------------------------------------------ */
+/* --- A kind that inserts rows; a value below zero breaks a CHECK -------------------------------------------------- */
 
 static int store_rows(struct db_session *tx, struct db_write_item **items, size_t count, struct err *err)
 {
@@ -64,7 +64,7 @@ static int note_late(struct db_session *tx, struct db_write_item **items, size_t
 
 static const struct db_kind early = { "early", 0, note_early }, late = { "late", 9, note_late };
 
-/* --- Hooks -------------------------------------------------------------------------------------------------------------- */
+/* --- Hooks -------------------------------------------------------------------------------------------------------- */
 
 static int64_t stamped[256];
 static size_t stamped_count;
@@ -150,7 +150,7 @@ static void submit(struct row *row)
     assert_int_equal(db_submit(db, &row->item, &err), 0);
 }
 
-/* --- Manual mode: everything about one group, step by step ---------------------------------------------------------------- */
+/* --- Manual mode: everything about one group, step by step -------------------------------------------------------- */
 
 static void test_one_group(void **state)
 {
@@ -314,7 +314,7 @@ static void test_failing_stamp_stores_nothing(void **state)
     assert_int_equal(committed_count, 0);
 }
 
-/* --- Groups that ask to be repeated, or find the disk full ---------------------------------------------------------------------- */
+/* --- Groups that ask to be repeated, or find the disk full -------------------------------------------------------- */
 
 static int failures_left;
 static enum err_code failure_code;
@@ -383,7 +383,7 @@ static void test_full_disk_refuses_all(void **state)
     assert_int_equal(number(db, "SELECT COUNT(*) FROM g"), 0);
 }
 
-/* --- Ordinary writes ----------------------------------------------------------------------------------------------------------------- */
+/* --- Ordinary writes ---------------------------------------------------------------------------------------------- */
 
 static int insert_and_fail(struct db_session *tx, void *arg, struct err *err)
 {
@@ -508,7 +508,7 @@ static void test_threads_submit(void **state)
     assert_true(stats.groups < stats.items);
 }
 
-/* --- Ceilings and closing -------------------------------------------------------------------------------------------------------------- */
+/* --- Ceilings and closing ----------------------------------------------------------------------------------------- */
 
 static void test_queue_full(void **state)
 {

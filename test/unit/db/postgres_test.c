@@ -1,5 +1,5 @@
-/* What is PostgreSQL's alone: deadlocks, lost links, unknown commits, notifications, row-level security, foreign types.
- * Without HUB_TEST_DB only what needs no server runs. */
+/* What is PostgreSQL's alone: deadlocks, lost links, unknown commits, notifications, row-level security, foreign
+ * types. Without HUB_TEST_DB only what needs no server runs. */
 #include "fixture.h"
 #include "proxy.h"
 
@@ -12,7 +12,8 @@ static int set_up(void **state)
 {
     (void)state;
     db = open_fresh();
-    must(db, "CREATE TABLE p (id BIGINT PRIMARY KEY, tenant_id BIGINT NOT NULL DEFAULT 1, n BIGINT NOT NULL DEFAULT 0)");
+    must(db, "CREATE TABLE p (id BIGINT PRIMARY KEY, tenant_id BIGINT NOT NULL DEFAULT 1,"
+             " n BIGINT NOT NULL DEFAULT 0)");
     return 0;
 }
 
@@ -32,7 +33,7 @@ static int64_t retried(void)
     return stats.retried;
 }
 
-/* --- Deadlock ----------------------------------------------------------------------------------------------------------- */
+/* --- Deadlock ----------------------------------------------------------------------------------------------------- */
 
 struct crossing {
     pthread_t thread;
@@ -84,7 +85,7 @@ static void test_deadlock_is_repeated(void **state)
     assert_int_equal(number(db, "SELECT n FROM p WHERE id = 2"), 2);
 }
 
-/* --- Lost links ------------------------------------------------------------------------------------------------------------ */
+/* --- Lost links --------------------------------------------------------------------------------------------------- */
 
 struct broken {
     struct db_write_item item;
@@ -164,8 +165,9 @@ static void test_idle_links_die(void **state)
 /* The commit happens, its answer is lost: the transaction is repeated whole, and its natural key keeps it single. */
 static int insert_by_key(struct db_session *tx, void *arg, struct err *err)
 {
-    return db_exec(tx, "INSERT INTO p (id) VALUES ($1) ON CONFLICT DO NOTHING", DB_ARGS(db_int(*(int64_t *)arg)), err) < 0
-        ? -1 : 0;
+    const char *sql = "INSERT INTO p (id) VALUES ($1) ON CONFLICT DO NOTHING";
+
+    return db_exec(tx, sql, DB_ARGS(db_int(*(int64_t *)arg)), err) < 0 ? -1 : 0;
 }
 
 static int insert_group(struct db_session *tx, struct db_write_item **items, size_t count, struct err *err)
@@ -189,21 +191,21 @@ static void test_lost_commit_answer(void **state)
 
     (void)state;
     db_close(db);
-    snprintf(url, sizeof url, "postgresql:///hub?host=%s&user=hub&options=-csearch_path%%3D%s", proxy_folder(proxy),
+    snprintf(url, sizeof url, "postgresql:///hub?host=%s&user=hub&options=-csearch_path%%3D%s", proxy->folder,
              fixture.schema);
     snprintf(fixture.url, sizeof fixture.url, "%s", url);
     db = open_again();
     for (int64_t id = 1; id <= 20; id++) {
         struct broken item = { .item = { .kind = &by_key }, .runs = (int)id };
 
-        proxy_lose_commit(proxy);
+        atomic_store(&proxy->armed, true);
         if (db_write(db, insert_by_key, &id, &err))
             fail_msg("%s", err.detail);
-        proxy_lose_commit(proxy);
+        atomic_store(&proxy->armed, true);
         if (db_submit_wait(db, &item.item, &err))
             fail_msg("%s", err.detail);
     }
-    assert_int_equal(proxy_lost(proxy), 40);
+    assert_int_equal(atomic_load(&proxy->lost), 40);
     assert_int_equal(retried(), 40);
     assert_int_equal(number(db, "SELECT COUNT(*) FROM p"), 40);
     db_close(db);
@@ -213,7 +215,7 @@ static void test_lost_commit_answer(void **state)
     assert_int_equal(number(db, "SELECT COUNT(*) FROM p"), 40);
 }
 
-/* --- Notifications ------------------------------------------------------------------------------------------------------------- */
+/* --- Notifications ------------------------------------------------------------------------------------------------ */
 
 static atomic_int looks, notes;
 static char last_payload[64];
@@ -292,7 +294,7 @@ static void test_notifications(void **state)
     db = open_again();
 }
 
-/* --- Row-level security ----------------------------------------------------------------------------------------------------------- */
+/* --- Row-level security ------------------------------------------------------------------------------------------- */
 
 static int64_t seen_by(int64_t tenant_id)
 {
@@ -334,7 +336,7 @@ static void test_row_level_security(void **state)
     assert_int_equal(seen_by(1), 1);
 }
 
-/* --- Types and failures --------------------------------------------------------------------------------------------------------------- */
+/* --- Types and failures ------------------------------------------------------------------------------------------- */
 
 static int64_t value_of(const char *sql, double *real)
 {
@@ -360,9 +362,11 @@ static void test_foreign_types(void **state)
     } cases[] = {
         { "SELECT 5", 5, 5 }, { "SELECT CAST(-3 AS SMALLINT)", -3, -3 }, { "SELECT true", 1, 1 },
         { "SELECT -2.5", -2, -2.5 }, { "SELECT 1000000000000.75", 1000000000000, 1000000000000.75 },
-        { "SELECT 0.0000125", 0, 0.0000125 }, { "SELECT SUM(n) FROM (VALUES (4000000000), (5)) v (n)", 4000000005, 4000000005.0 },
+        { "SELECT 0.0000125", 0, 0.0000125 },
+        { "SELECT SUM(n) FROM (VALUES (4000000000), (5)) v (n)", 4000000005, 4000000005.0 },
         { "SELECT CAST(1.5 AS REAL)", 1, 1.5 }, { "SELECT '42'", 42, 42 }, { "SELECT CAST('x' AS CHAR(3))", 0, 0 },
-        { "SELECT CAST(NULL AS BIGINT)", 0, 0 }, { "SELECT 10000", 10000, 10000 }, { "SELECT 120000000.0", 120000000, 1.2e8 },
+        { "SELECT CAST(NULL AS BIGINT)", 0, 0 }, { "SELECT 10000", 10000, 10000 },
+        { "SELECT 120000000.0", 120000000, 1.2e8 },
     };
     struct err err = { 0 };
     struct db_session *session;
@@ -397,7 +401,8 @@ static int bad_text(struct db_session *tx, void *arg, struct err *err)
 static int lock_timeout(struct db_session *tx, void *arg, struct err *err)
 {
     ++*(int *)arg;
-    return db_exec(tx, "DO $$ BEGIN RAISE EXCEPTION 'locked' USING ERRCODE = '55P03'; END $$", DB_NO_ARGS, err) < 0 ? -1 : 0;
+    return db_exec(tx, "DO $$ BEGIN RAISE EXCEPTION 'locked' USING ERRCODE = '55P03'; END $$", DB_NO_ARGS, err) < 0
+        ? -1 : 0;
 }
 
 static void test_failures(void **state)
@@ -417,7 +422,7 @@ static void test_failures(void **state)
     assert_true(runs > 3 && runs <= LIMIT_REPEATS);
 }
 
-/* --- Servers that are refused ------------------------------------------------------------------------------------------------------------ */
+/* --- Servers that are refused ------------------------------------------------------------------------------------- */
 
 static void refuses(const char *url, enum err_code code, const char *word)
 {
@@ -454,8 +459,9 @@ int main(void)
 {
     const struct CMUnitTest with_server[] = {
         CASE(test_deadlock_is_repeated), CASE(test_killed_link_is_repeated), CASE(test_idle_links_die),
-        CASE(test_lost_commit_answer), CASE(test_notifications), CASE(test_row_level_security), CASE(test_foreign_types),
-        CASE(test_failures), cmocka_unit_test(test_unsynced_server), cmocka_unit_test(test_no_server),
+        CASE(test_lost_commit_answer), CASE(test_notifications), CASE(test_row_level_security),
+        CASE(test_foreign_types), CASE(test_failures), cmocka_unit_test(test_unsynced_server),
+        cmocka_unit_test(test_no_server),
     };
     const struct CMUnitTest without[] = { cmocka_unit_test(test_no_server) };
 

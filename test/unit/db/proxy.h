@@ -132,21 +132,6 @@ static inline struct proxy *proxy_start(const char *url)
     return proxy;
 }
 
-static inline const char *proxy_folder(const struct proxy *proxy)
-{
-    return proxy->folder;
-}
-
-static inline void proxy_lose_commit(struct proxy *proxy)
-{
-    atomic_store(&proxy->armed, true);
-}
-
-static inline int proxy_lost(struct proxy *proxy)
-{
-    return atomic_load(&proxy->lost);
-}
-
 static inline void proxy_stop(struct proxy *proxy)
 {
     char path[108];

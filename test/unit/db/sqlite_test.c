@@ -171,7 +171,7 @@ static void test_refused_files(void **state)
     refuses(url, "not a SQLite database");
 }
 
-/* --- The log --------------------------------------------------------------------------------------------------------- */
+/* --- The log ------------------------------------------------------------------------------------------------------ */
 
 #define BLOB_BYTES (256 * 1024)
 
@@ -247,7 +247,7 @@ static void test_quiet_log(void **state)
     assert_true(size_of("", NULL) >= 16 * BLOB_BYTES);
 }
 
-/* --- A full disk, a failing disk ---------------------------------------------------------------------------------------- */
+/* --- A full disk, a failing disk ---------------------------------------------------------------------------------- */
 
 static int set_pages(struct db_session *tx, void *arg, struct err *err)
 {
@@ -270,7 +270,7 @@ static void test_full_disk(void **state)
     assert_int_equal(number(db, "SELECT COUNT(*) FROM s"), 1);
 }
 
-/* The kernel refuses a write with something other than "disk full": the process ends, and what it confirmed is there. */
+/* The kernel refuses a write, and not for a full disk: the process ends, and what it confirmed is there. */
 _Noreturn static void write_into_the_wall(int fd)
 {
     struct rlimit limit = { 4 * BLOB_BYTES, 4 * BLOB_BYTES };

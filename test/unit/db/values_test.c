@@ -395,8 +395,9 @@ static int for_update(struct db_session *tx, void *arg, struct err *err)
     if (collect(db_query(tx, "SELECT id FROM v WHERE t <> ' FOR UPDATE' ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED",
                          DB_ARGS(db_int(2)), err), &seen, err) || seen.count != 2)
         return -1;
-    return collect(db_query(tx, "SELECT id FROM v WHERE id = $1\n    FOR\n UPDATE", DB_ARGS(db_int(1)), err), &seen, err)
-        || seen.count != 1 ? -1 : 0;
+    if (collect(db_query(tx, "SELECT id FROM v WHERE id = $1\n    FOR\n UPDATE", DB_ARGS(db_int(1)), err), &seen, err))
+        return -1;
+    return seen.count == 1 ? 0 : -1;
 }
 
 static void test_for_update(void **state)
