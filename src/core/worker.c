@@ -263,8 +263,8 @@ static int send_slots(const struct hub *hub)
 struct workers *workers_start(struct hub *hub, struct err *err)
 {
     static const char *const names[LOOPS] = { "import", "decide", "claim", "forward", "poll", "sweep", "heartbeat" };
-    const struct pool_options agents = { "agent", 0, AGENT_THREADS, LIMIT_WORK_QUEUE, 0 };
-    const struct pool_options pollers = { "poll", 0, POLL_THREADS, POLLED_MAX, 0 };
+    const struct pool_options agents = { "agent", 1, AGENT_THREADS, LIMIT_WORK_QUEUE, 0 };
+    const struct pool_options pollers = { "poll", 1, POLL_THREADS, POLLED_MAX, 0 };
     struct workers *workers = mem_alloc(sizeof *workers);
     int failed = 0;
 
