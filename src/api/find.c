@@ -12,7 +12,7 @@
 #define SHOWN_BYTES 60
 #define SHORT_CODE_MIN 3
 
-/* --- Channels ---------------------------------------------------------------------------------- */
+/* --- Channels -------------------------------------------------------------------------------------------------- */
 
 int find_nothing(struct op_call *call, const char *field, const char *what, struct err *err)
 {
@@ -148,7 +148,7 @@ int find_channel_out(struct op_call *call, struct channel *out, struct err *err)
     return err_hint(err, "Add one: message-hub channels add, or switch one on.");
 }
 
-/* --- Addresses --------------------------------------------------------------------------------- */
+/* --- Addresses ------------------------------------------------------------------------------------------------- */
 
 static bool is_short_code(struct str address)
 {
@@ -177,7 +177,7 @@ int find_address(struct op_call *call, const struct channel *channel, const char
     return err_field(err, field, "\"%s\" is empty.", field);
 }
 
-/* --- Messages ---------------------------------------------------------------------------------- */
+/* --- Messages -------------------------------------------------------------------------------------------------- */
 
 int find_message(struct op_call *call, int64_t id, struct message *out, struct err *err)
 {
