@@ -60,7 +60,7 @@ static int check_event(const struct channel_event *event, struct err *err)
         err_field(err, "type", "\"%.*s\" is not a message type.", STR_FMT(event->type));
         return err_hint(err, "Use one of %s.", MESSAGE_TYPES);
     }
-    if (is_message && (event->priority < PRIORITY_BULK || event->priority > PRIORITY_URGENT))
+    if (is_message && (event->priority < PRIORITY_NORMAL || event->priority > PRIORITY_URGENT))
         return err_field(err, "priority", "The priority is neither bulk, normal nor urgent.");
     if (!is_message && event->kind != CHANNEL_IGNORED && event->external_id.len == 0)
         return err_field(err, "external_id", "Which message is meant is not said.");

@@ -17,7 +17,7 @@ const char *const message_state_words[] = { "received", "processing", "processed
                                             "suppressed", NULL };
 const char *const message_origin_words[] = { "contact", "person", "phone", "rule", "agent", "auto", "scheduled", "push",
                                              NULL };
-const char *const message_priority_words[] = { "bulk", "normal", "urgent", NULL };
+const char *const message_priority_words[] = { "normal", "bulk", "urgent", NULL };
 
 #define AT(member) offsetof(struct message, member)
 

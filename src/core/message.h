@@ -27,12 +27,12 @@ enum message_origin {
     MESSAGE_ORIGINS
 };
 
-enum message_priority { PRIORITY_BULK, PRIORITY_NORMAL, PRIORITY_URGENT };
+enum message_priority { PRIORITY_NORMAL, PRIORITY_BULK, PRIORITY_URGENT };
 
 extern const char *const message_direction_words[];     /* "in", "out", NULL */
 extern const char *const message_state_words[];         /* "received", ..., NULL */
 extern const char *const message_origin_words[];
-extern const char *const message_priority_words[];      /* "bulk", "normal", "urgent", NULL */
+extern const char *const message_priority_words[];      /* "normal", "bulk", "urgent", NULL */
 #define MESSAGE_TYPES "text|sms|mms|imessage|whatsapp|telegram|email|image|audio|video|file|location|call|notification"
 
 struct message_times {

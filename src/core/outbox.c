@@ -104,7 +104,7 @@ static int check_request(const struct outbox_request *request, struct err *err)
     if (request->metadata.len > LIMIT_METADATA_BYTES)
         return err_field(err, "metadata", "The metadata has %zu bytes; at most %d are taken.",
                          request->metadata.len, LIMIT_METADATA_BYTES);
-    if (request->priority < PRIORITY_BULK || request->priority > PRIORITY_URGENT)
+    if (request->priority < PRIORITY_NORMAL || request->priority > PRIORITY_URGENT)
         return err_field(err, "priority", "The priority is neither bulk, normal nor urgent.");
     return 0;
 }

@@ -54,7 +54,7 @@ const struct field rule_forward_fields[] = {
 
 const struct field rule_action_fields[] = {
     { "tags", FIELD_TEXTS, 0, "Tags to add to the messages.", 1, LIMIT_TAGS_PER_MESSAGE, NULL, NULL, NULL, "sales" },
-    { "priority", FIELD_ENUM, 0, "Priority of the messages and of what they cause.", 0, 0, "bulk|normal|urgent", NULL, NULL,
+    { "priority", FIELD_ENUM, 0, "Priority of the messages and of what they cause.", 0, 0, "normal|bulk|urgent", NULL, NULL,
       "urgent" },
     { "forward", FIELD_LIST, 0, "Where to forward it: addresses on channels, webhooks.", 1, 8, NULL, NULL,
       rule_forward_fields, NULL },
@@ -76,7 +76,7 @@ static int name_part(struct err *err, const char *part)
     char field[sizeof err->field];
 
     if (err) {
-        snprintf(field, sizeof field, "%s%s%s", part, err->field[0] ? "." : "", err->field);
+        snprintf(field, sizeof field, "%s%s%.50s", part, err->field[0] ? "." : "", err->field);
         memcpy(err->field, field, sizeof field);
     }
     return -1;

@@ -19,7 +19,7 @@
     { "reply_to", FIELD_TEXT, 0, "The source's id of the message that it answers.", 1, LIMIT_EXTERNAL_ID_BYTES }, \
     { "sent_at", FIELD_TIME, 0, "When it was sent, by the source's clock and zone.", 0, 0, NULL, NULL, NULL, \
       "2026-11-20T18:42:26+01:00" }, \
-    { "priority", FIELD_ENUM, 0, "How urgent it is.", 0, 0, "bulk|normal|urgent", "normal" }, \
+    { "priority", FIELD_ENUM, 0, "How urgent it is.", 0, 0, "normal|bulk|urgent", "normal" }, \
     { "metadata", FIELD_OBJECT, 0, "What the source wants to add.", 0, LIMIT_METADATA_BYTES, NULL, NULL, NULL, \
       "{\"sim\":1}" }, \
     { "history", FIELD_BOOL, 0, "An old message: stored, never decided on.", 0, 0, NULL, "false" }, \

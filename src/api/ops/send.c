@@ -18,7 +18,7 @@ static const struct field send_fields[] = {
       LIMIT_NAME_BYTES, NULL,
       NULL, NULL, "sandbox" },
     { "type", FIELD_ENUM, 0, "What kind of message it is.", 0, 0, MESSAGE_TYPES, "text" },
-    { "priority", FIELD_ENUM, 0, "Urgent leaves before bulk.", 0, 0, "bulk|normal|urgent", "normal" },
+    { "priority", FIELD_ENUM, 0, "Urgent leaves before bulk.", 0, 0, "normal|bulk|urgent", "normal" },
     { "at", FIELD_TIME, 0, "Send it then, not before.", 0, 0, NULL, NULL, NULL, "2026-11-21T09:00:00Z" },
     { "expires_at", FIELD_TIME, 0, "Do not send it after this; default: 24 hours from when it is due." },
     { "reply_to", FIELD_ID, 0, "The message that it answers.", 0, 0, ID_MESSAGE },

@@ -144,7 +144,7 @@ CREATE TABLE messages (
     state BIGINT NOT NULL,                      -- core/message.h
     type TEXT NOT NULL,                         -- text, sms, mms, ...
     origin BIGINT NOT NULL,                     -- who wrote it: contact, person, rule, agent, ...
-    priority BIGINT NOT NULL DEFAULT 1,
+    priority BIGINT NOT NULL DEFAULT 0,
     address TEXT NOT NULL,                      -- the peer's, as it was when the message was stored
     text TEXT NOT NULL,
     metadata TEXT,
