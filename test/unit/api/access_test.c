@@ -1,5 +1,5 @@
 /* Who may do what: keys, scopes, tenants, the socket, one-time links, and what is written down of it. */
-#include "world.h"
+#include "ask.h"
 
 #include <sys/un.h>
 
@@ -18,7 +18,7 @@ static const char *problem_of(struct answer *answer)
                         answer->body);
 }
 
-/* --- Keys ------------------------------------------------------------------------------------------------------------- */
+/* --- Keys -------------------------------------------------------------------------------------------------------- */
 
 static void health_is_open(void **state)
 {
@@ -66,6 +66,11 @@ static void scopes_hold(void **state)
     assert_int_equal(world_number("SELECT COUNT(*) FROM channels"), 1);
 }
 
+static const struct json *make_key(const char *scope)
+{
+    return must_ask(201, "POST /api/v1/keys", world.admin, path_of("{\"name\":\"a\",\"scopes\":[\"%s\"]}", scope));
+}
+
 static void a_key_gives_no_more_than_it_has(void **state)
 {
     const char *admin = world_key(1, SCOPE_ADMIN | SCOPE_READ);
@@ -78,7 +83,7 @@ static void a_key_gives_no_more_than_it_has(void **state)
 
 static void keys_are_made_and_revoked_at_once(void **state)
 {
-    const struct json *made = must_ask(201, "POST /api/v1/keys", world.admin, "{\"name\":\"a\",\"scopes\":[\"read\"]}");
+    const struct json *made = make_key("read");
     const char *token = text_of(made, "token"), *id = text_of(made, "id");
 
     (void)state;
@@ -108,7 +113,7 @@ static void keys_expire(void **state)
 
 static void rotation_overlaps(void **state)
 {
-    const struct json *old = must_ask(201, "POST /api/v1/keys", world.admin, "{\"name\":\"a\",\"scopes\":[\"read\"]}");
+    const struct json *old = make_key("read");
     const struct json *fresh = must_ask(201, path_of("POST /api/v1/keys/%s/rotate", text_of(old, "id")), world.admin,
                                         "{\"overlap_s\":1}");
 
@@ -158,7 +163,7 @@ static void a_second_start_prints_no_link(void **state)
     must_ask(200, "GET /api/v1/keys", world.admin, NULL);
 }
 
-/* --- Tenants ---------------------------------------------------------------------------------------------------------- */
+/* --- Tenants ----------------------------------------------------------------------------------------------------- */
 
 static void tenants_are_apart(void **state)
 {
@@ -189,8 +194,8 @@ static void a_suspended_tenant_stops_at_once(void **state)
 
     (void)state;
     must_ask(200, "GET /api/v1/devices", token, NULL);
-    assert_string_equal(text_of(must_ask(200, path_of("POST /api/v1/tenants/%s/suspend", id), world.admin, NULL), "state"),
-                        "suspended");
+    acme = must_ask(200, path_of("POST /api/v1/tenants/%s/suspend", id), world.admin, NULL);
+    assert_string_equal(text_of(acme, "state"), "suspended");
     must_refuse(401, "unauthenticated", "GET /api/v1/devices", token, NULL);
     must_ask(200, path_of("POST /api/v1/tenants/%s/resume", id), world.admin, NULL);
     must_ask(200, "GET /api/v1/devices", token, NULL);
@@ -207,7 +212,7 @@ static void the_operators_tenant_stays(void **state)
                 NULL);
 }
 
-/* --- The socket, and going without ------------------------------------------------------------------------------------ */
+/* --- The socket, and going without ------------------------------------------------------------------------------- */
 
 static struct answer *ask_socket(const char *request)
 {
@@ -258,7 +263,8 @@ static void development_goes_without_on_loopback(void **state)
     must_ask(200, "GET /api/v1/keys", NULL, NULL);
     must_refuse(401, "unauthenticated", "GET /api/v1/keys", "mh_wrong", NULL);
     assert_int_equal(ask_with("GET /api/v1/keys", NULL, NULL, "Origin: https://evil.example\r\n")->status, 401);
-    assert_int_equal(ask_with("GET /api/v1/keys", NULL, NULL, "Origin: http://localhost.evil.example\r\n")->status, 401);
+    assert_int_equal(ask_with("GET /api/v1/keys", NULL, NULL, "Origin: http://localhost.evil.example\r\n")->status,
+                     401);
     assert_int_equal(ask_with("GET /api/v1/keys", NULL, NULL, "Origin: http://localhost:5173\r\n")->status, 200);
 }
 
@@ -287,7 +293,8 @@ int main(void)
         CASE(keys_are_made_and_revoked_at_once), CASE(keys_expire), CASE(rotation_overlaps), CASE(use_is_noted_behind),
         CASE(the_link_works_once), CASE(a_second_start_prints_no_link), CASE(tenants_are_apart),
         CASE(a_suspended_tenant_stops_at_once), CASE(the_operators_tenant_stays),
-        CASE(the_sockets_owner_is_the_operator), CASE(a_key_cannot_choose_its_tenant), CASE(refused_access_is_written_down),
+        CASE(the_sockets_owner_is_the_operator), CASE(a_key_cannot_choose_its_tenant),
+        CASE(refused_access_is_written_down),
         cmocka_unit_test_setup_teardown(development_goes_without_on_loopback, start_without_auth, world_stop),
     };
 
