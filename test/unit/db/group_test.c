@@ -68,6 +68,7 @@ static const struct db_kind early = { "early", 0, note_early }, late = { "late",
 
 static int64_t stamped[256];
 static size_t stamped_count;
+static pthread_mutex_t stamped_lock = PTHREAD_MUTEX_INITIALIZER;
 static atomic_int stamps;
 static bool stamp_fails;
 
@@ -76,9 +77,11 @@ static int stamp(struct db_session *tx, void **items, size_t count, struct err *
     atomic_fetch_add(&stamps, 1);
     if (stamp_fails)
         return err_set(err, ERR_INTERNAL, "no stamp");
+    pthread_mutex_lock(&stamped_lock);
     stamped_count = 0;
     for (size_t i = 0; i < count && i < 256; i++)
         stamped[stamped_count++] = ((struct row *)items[i])->id;
+    pthread_mutex_unlock(&stamped_lock);
     return db_exec(tx, "UPDATE stamps SET n = n + $1", DB_ARGS(db_int((int64_t)count)), err) < 0 ? -1 : 0;
 }
 
