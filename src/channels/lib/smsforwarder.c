@@ -32,7 +32,7 @@ static int read_given(const struct webhook *webhook, struct events *events, stru
     *out = (struct given){ .pairs = request->query, .count = request->query_count };
     if (request->method == HTTP_GET)
         return 0;
-    if (!form && request->body.len && *str_trim(request->body).data == '{') {
+    if (!form && str_starts(str_trim(request->body), "{")) {
         out->json = phone_json(webhook, events, err);
         return out->json ? 0 : -1;
     }
