@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "core/agent.h"
 #include "core/channel.h"
+#include "core/channel_row.h"
 #include "core/decide.h"
 #include "core/message_set.h"
 #include "core/optout.h"
@@ -15,8 +16,6 @@
 
 #define BURST_MESSAGES 100          /* one decision covers at most so many; the rest gets the next one */
 #define BURST_WRITES 16             /* replies and forwardings of one decision */
-
-enum channel_policy { POLICY_AUTO_REPLY, POLICY_FOLLOW_UP, POLICY_HUMAN_TAKEOVER };
 
 struct burst_message {
     int64_t id, position, state, received_ms;

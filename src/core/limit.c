@@ -178,7 +178,7 @@ static int load_gate(struct db_session *session, int64_t channel_id, struct gate
 
 int limit_next_send(struct db_session *session, int64_t channel_id, int64_t contact_id, int64_t *next_ms, struct err *err)
 {
-    struct gate gate;
+    struct gate gate = { 0 };
 
     if (load_gate(session, channel_id, &gate, err))
         return -1;

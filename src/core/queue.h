@@ -118,7 +118,6 @@ struct queue_finish {
     enum queue_end end;
     int64_t due_ms, failures, now_ms;
     int64_t stale_ms;               /* > 0: only when the lease ran out before this moment */
-    int64_t lease_ms;               /* NEXT_PART: the new lease's end */
     struct attempt tried;           /* outcome, code, detail, external_id; ATTEMPT_STARTED: none */
     int64_t next_attempt_id;        /* NEXT_PART */
     int64_t audit_id;               /* the message fails: of its line in the audit */

@@ -17,6 +17,7 @@ struct group {
     struct db_session *tx;
     struct queue_finish **items;    /* those that still hold their lease, after fence() */
     size_t count;
+    int64_t lease_until_ms;         /* of those that go on with another part */
 };
 
 static bool leaves_lane(const struct queue_finish *finish)
@@ -92,8 +93,8 @@ static int remove_jobs(struct group *group, struct err *err)
         n++;
     }
     return n == 0 ? 0 : mark_returned(group, db_query_rows(group->tx, &(struct db_set){
-        "WITH v(id, attempt, stale_ms) AS (:rows:) DELETE FROM jobs WHERE id IN (SELECT v.id FROM v) AND state = 1 "
-        "AND EXISTS (SELECT 1 FROM v WHERE v.id = jobs.id AND v.attempt = jobs.attempt "
+        "WITH v(job_id, attempt, stale_ms) AS (:rows:) DELETE FROM jobs WHERE id IN (SELECT v.job_id FROM v) AND state = 1 "
+        "AND EXISTS (SELECT 1 FROM v WHERE v.job_id = jobs.id AND v.attempt = jobs.attempt "
         "AND v.stale_ms > jobs.lease_until_ms) RETURNING id", "iii", values, n }, err), err);
 }
 
@@ -118,16 +119,28 @@ static int keep_jobs(struct group *group, struct err *err)
         row[5] = db_int(finish->due_ms);
         row[6] = db_int(finish->failures);
         row[7] = db_int(finish->send->part + finish->part_done);
-        row[8] = db_id(finish->end == QUEUE_NEXT_PART ? finish->lease_ms : 0);
+        row[8] = db_id(finish->end == QUEUE_NEXT_PART ? group->lease_until_ms : 0);
         row[9] = db_text(finish->tried.code);
         n++;
     }
     return n == 0 ? 0 : mark_returned(group, db_query_rows(group->tx, &(struct db_set){
-        "WITH v(id, attempt, stale_ms, state, head, due_ms, failures, part, lease_until_ms, last_error) AS (:rows:) "
+        "WITH v(job_id, attempt, stale_ms, state, head, due_ms, failures, part, lease_until_ms, last_error) AS (:rows:) "
         "UPDATE jobs SET state = v.state, head = v.head, due_ms = v.due_ms, failures = v.failures, part = v.part, "
-        "lease_until_ms = v.lease_until_ms, last_error = v.last_error FROM v WHERE jobs.id = v.id "
+        "lease_until_ms = v.lease_until_ms, last_error = v.last_error FROM v WHERE jobs.id = v.job_id "
         "AND jobs.attempt = v.attempt AND jobs.state = 1 AND v.stale_ms > jobs.lease_until_ms RETURNING id",
         "iiiiiiiiit", values, n }, err), err);
+}
+
+static int renew_leases(struct group *group, struct err *err)
+{
+    bool any = false;
+    int64_t now_ms;
+
+    for (size_t i = 0; i < group->count; i++)
+        any |= group->items[i]->end == QUEUE_NEXT_PART;
+    now_ms = any ? db_now_ms(group->tx, err) : 0;
+    group->lease_until_ms = now_ms + LIMIT_LEASE_MS;
+    return now_ms < 0 ? -1 : 0;
 }
 
 /* Write the jobs; drop the items whose lease was lost: their worker was taken for dead, another one has the job. */
@@ -138,7 +151,7 @@ static int fence(struct group *group, struct err *err)
     for (size_t i = 0; i < group->count; i++)
         group->items[i]->done = false;
     qsort(group->items, group->count, sizeof *group->items, by_job);
-    if (remove_jobs(group, err) || keep_jobs(group, err))
+    if (renew_leases(group, err) || remove_jobs(group, err) || keep_jobs(group, err))
         return -1;
     for (size_t i = 0; i < group->count; i++)
         if (group->items[i]->done)
