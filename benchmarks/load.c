@@ -1,27 +1,26 @@
 /* load - a closed-loop HTTP load: N keep-alive connections, each with one POST in flight, from one thread.
  *
- *   load PORT PATH CLIENTS MILLISECONDS BODY [HEADER...]
+ *   load PORT CLIENTS WARM_MS MEASURE_MS CHANNEL [HEADER...]
  *
- * In BODY `%n` becomes a number that never repeats within the run, `%c` a number below 1,000. Prints one JSON object:
- * requests answered 2xx per second, latencies in milliseconds, other answers. */
+ * Posts the benchmark's messages to /api/v1/messages. What is sent in the first WARM_MS is not counted. Prints one JSON
+ * object: answers 201 per second and their latencies in milliseconds. Any other answer ends it with status 1. */
+#include "measure.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
 #define CLIENTS_MAX 4096
 #define REQUEST_BYTES 8192
 #define ANSWER_BYTES 16384
 #define SAMPLES_MAX 4000000
+#define SILENCE_MS 20000        /* a server that says nothing for so long is gone */
 
 struct client {
     int socket;
@@ -31,73 +30,41 @@ struct client {
 };
 
 static struct {
-    int port, clients, epoll;
-    const char *path, *body;
+    int epoll;
+    const char *channel;
     char headers[2048];
-    int64_t number, end_us;
-    uint32_t *samples;
-    size_t sample_count;
-    int64_t good, bad;
-    char first_bad[256];
+    int64_t number, count_from_us, end_us;
+    struct samples samples;
 } load;
 
 static struct client clients[CLIENTS_MAX];
 
-static int64_t now_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-static _Noreturn void fail(const char *what)
-{
-    fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-static size_t fill(char *out, size_t size, const char *template, int64_t number)
-{
-    size_t length = 0;
-
-    for (const char *at = template; *at && length + 24 < size; at++) {
-        if (at[0] == '%' && (at[1] == 'n' || at[1] == 'c')) {
-            int64_t value = at[1] == 'n' ? number : (number * 7919) % 1000;
-
-            length += (size_t)snprintf(out + length, size - length, "%lld", (long long)value);
-            at++;
-        } else {
-            out[length++] = *at;
-        }
-    }
-    out[length] = '\0';
-    return length;
-}
-
 static void send_request(struct client *client)
 {
     char body[REQUEST_BYTES / 2], request[REQUEST_BYTES];
-    size_t length = fill(body, sizeof body, load.body, load.number++);
+    size_t length = sample_json(body, sizeof body, load.number++, load.channel);
     int size = snprintf(request, sizeof request,
-                        "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n%sContent-Length: %zu\r\n\r\n%s",
-                        load.path, load.headers, length, body);
+                        "POST /api/v1/messages HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+                        "%sContent-Length: %zu\r\n\r\n%s", load.headers, length, body);
 
     client->sent_us = now_us();
     client->got = 0;
     if (send(client->socket, request, (size_t)size, MSG_NOSIGNAL) != size)
-        fail("send");
+        fail("load: a request could not be sent: %s", strerror(errno));
 }
 
 /* Is the answer complete? Its length comes from Content-Length. */
 static bool complete(const struct client *client)
 {
     const char *end = memmem(client->answer, client->got, "\r\n\r\n", 4), *length;
+    size_t body = 0;
 
     if (!end)
         return false;
     length = strcasestr(client->answer, "\r\nContent-Length:");
-    return client->got >= (size_t)(end + 4 - client->answer) + (length && length < end ? strtoul(length + 17, NULL, 10) : 0);
+    if (length && length < end)
+        body = strtoul(length + 17, NULL, 10);
+    return client->got >= (size_t)(end + 4 - client->answer) + body;
 }
 
 static void read_answer(struct client *client)
@@ -106,92 +73,76 @@ static void read_answer(struct client *client)
     int64_t now;
 
     if (got <= 0)
-        fail("the server closed a connection");
+        fail("load: the server closed a connection");
     client->got += (size_t)got;
     client->answer[client->got] = '\0';
     if (!complete(client))
         return;
     now = now_us();
-    if (client->answer[9] == '2') {
-        load.good++;
-        if (load.sample_count < SAMPLES_MAX)
-            load.samples[load.sample_count++] = (uint32_t)(now - client->sent_us);
-    } else if (!load.bad++) {
-        snprintf(load.first_bad, sizeof load.first_bad, "%.200s", client->answer);
-    }
+    if (strncmp(client->answer, "HTTP/1.1 201 ", 13))
+        fail("load: an answer is not 201:\n%.1000s", client->answer);
+    if (client->sent_us >= load.count_from_us && now < load.end_us)
+        samples_add(&load.samples, now - client->sent_us);
     if (now < load.end_us)
         send_request(client);
 }
 
-static void open_client(struct client *client)
+static void open_client(struct client *client, int port)
 {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)load.port) };
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
     struct epoll_event event = { .events = EPOLLIN, .data.ptr = client };
     int one = 1;
 
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     client->socket = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (client->socket < 0 || connect(client->socket, (struct sockaddr *)&address, sizeof address))
-        fail("connect");
+        fail("load: cannot connect to port %d: %s", port, strerror(errno));
     setsockopt(client->socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (epoll_ctl(load.epoll, EPOLL_CTL_ADD, client->socket, &event))
-        fail("epoll");
+        fail("load: epoll: %s", strerror(errno));
 }
 
-static int compare(const void *a, const void *b)
+static void run(int count)
 {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    struct epoll_event events[256];
 
-    return (x > y) - (x < y);
-}
+    for (int i = 0; i < count; i++)
+        send_request(&clients[i]);
+    while (now_us() < load.end_us) {
+        int ready = epoll_wait(load.epoll, events, 256, SILENCE_MS);
 
-static double percentile(double part)
-{
-    size_t index = (size_t)((double)load.sample_count * part);
-
-    if (!load.sample_count)
-        return 0;
-    return load.samples[index < load.sample_count ? index : load.sample_count - 1] / 1000.0;
+        if (ready == 0)
+            fail("load: the server says nothing");
+        for (int i = 0; i < ready; i++)
+            read_answer(events[i].data.ptr);
+    }
 }
 
 int main(int argc, char **argv)
 {
-    struct epoll_event events[256];
-    int64_t start;
+    int count = argc > 5 ? atoi(argv[2]) : 0, warm_ms, measure_ms;
 
-    if (argc < 6 || atoi(argv[3]) < 1 || atoi(argv[3]) > CLIENTS_MAX) {
-        fprintf(stderr, "usage: load PORT PATH CLIENTS MILLISECONDS BODY [HEADER...]\n");
+    if (count < 1 || count > CLIENTS_MAX) {
+        fprintf(stderr, "usage: load PORT CLIENTS WARM_MS MEASURE_MS CHANNEL [HEADER...]\n");
         return 2;
     }
-    load.port = atoi(argv[1]);
-    load.path = argv[2];
-    load.clients = atoi(argv[3]);
-    load.body = argv[5];
-    load.number = (int64_t)time(NULL) * 1000000;
+    warm_ms = atoi(argv[3]);
+    measure_ms = atoi(argv[4]);
+    load.channel = argv[5];
     for (int i = 6; i < argc; i++)
         snprintf(load.headers + strlen(load.headers), sizeof load.headers - strlen(load.headers), "%s\r\n", argv[i]);
-    load.samples = malloc(SAMPLES_MAX * sizeof *load.samples);
+    samples_init(&load.samples, SAMPLES_MAX);
     load.epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (!load.samples || load.epoll < 0)
-        fail("start");
-    for (int i = 0; i < load.clients; i++)
-        open_client(&clients[i]);
-    start = now_us();
-    load.end_us = start + (int64_t)atoi(argv[4]) * 1000;
-    for (int i = 0; i < load.clients; i++)
-        send_request(&clients[i]);
-    while (now_us() < load.end_us) {
-        int count = epoll_wait(load.epoll, events, 256, 100);
-
-        for (int i = 0; i < count; i++)
-            read_answer(events[i].data.ptr);
-    }
-    start = now_us() - start;
-    qsort(load.samples, load.sample_count, sizeof *load.samples, compare);
-    if (load.bad)
-        fprintf(stderr, "load: %lld answers were not 2xx; the first:\n%s\n", (long long)load.bad, load.first_bad);
-    printf("{\"per_s\":%.0f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,\"good\":%lld,\"bad\":%lld}\n",
-           (double)load.good * 1e6 / (double)start, percentile(0.5), percentile(0.99), percentile(1),
-           (long long)load.good, (long long)load.bad);
-    return load.bad ? 1 : 0;
+    if (load.epoll < 0)
+        fail("load: epoll: %s", strerror(errno));
+    for (int i = 0; i < count; i++)
+        open_client(&clients[i], atoi(argv[1]));
+    load.count_from_us = now_us() + warm_ms * INT64_C(1000);
+    load.end_us = load.count_from_us + measure_ms * INT64_C(1000);
+    run(count);
+    samples_sort(&load.samples);
+    printf("{\"per_s\":%.0f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,\"count\":%zu}\n",
+           (double)load.samples.count * 1000 / measure_ms, samples_at(&load.samples, 0.5),
+           samples_at(&load.samples, 0.99), samples_at(&load.samples, 1), load.samples.count);
+    return 0;
 }

@@ -9,7 +9,7 @@ db.pragma("synchronous = FULL");
 db.exec(`
   CREATE TABLE conversations (id INTEGER PRIMARY KEY, tenant_id INTEGER NOT NULL, peer TEXT NOT NULL, unread INTEGER NOT NULL,
     last_position INTEGER NOT NULL, last_message_ms INTEGER NOT NULL, UNIQUE (tenant_id, peer));
-  CREATE TABLE messages (id INTEGER PRIMARY KEY AUTOINCREMENT, tenant_id INTEGER NOT NULL, conversation_id INTEGER NOT NULL,
+  CREATE TABLE messages (id INTEGER PRIMARY KEY, tenant_id INTEGER NOT NULL, conversation_id INTEGER NOT NULL,
     position INTEGER NOT NULL, external_id TEXT, address TEXT NOT NULL, type TEXT NOT NULL, text TEXT NOT NULL,
     state TEXT NOT NULL, metadata TEXT, received_ms INTEGER NOT NULL);
   CREATE UNIQUE INDEX messages_external ON messages (tenant_id, external_id);

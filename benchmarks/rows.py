@@ -1,0 +1,111 @@
+"""What is measured, and how it becomes the rows of the table."""
+import collections
+import time
+
+Row = collections.namedtuple("Row", "name what unit value ceiling goal more_is_better needs")
+
+
+def _row(name, what, unit, value, ceiling, goal, more_is_better=True):
+    needs = [value[0]] + ([ceiling[0]] if isinstance(ceiling, tuple) else [])
+    return Row(name, what, unit, value, ceiling, goal, more_is_better, needs)
+
+
+ROWS = [
+    _row("post-sqlite", "POST of one message, 64 clients, synced; against raw SQLite, 64 to a commit", "/s",
+         ("hub", "per_s"), ("raw SQLite", "per_s"), 0.55),
+    _row("post-fastify", "the same against Fastify + better-sqlite3", "/s",
+         ("hub", "per_s"), ("Fastify", "per_s"), 6),
+    _row("post-p99", "its p99 against Fastify's: a twentieth", "ms",
+         ("hub", "p99_ms"), ("Fastify", "p99_ms"), 20, False),
+    _row("post-postgres", "the same on PostgreSQL; against raw PostgreSQL, 64 to a commit", "/s",
+         ("hub on PostgreSQL", "per_s"), ("raw PostgreSQL", "per_s"), 0.6),
+    _row("reply", "text -> rule -> answer at the provider, p50; against one synced POST: within 4x", "ms",
+         ("reply", "p50_ms"), ("one client", "p50_ms"), 0.25, False),
+    _row("start", "start to the first synced 201, new database; against Fastify's: a fifth", "ms",
+         ("start", "ms"), ("Fastify's start", "ms"), 5, False),
+    _row("idle", "resident memory, 5 s after the first message; against 20 MB", "MB",
+         ("idle", "mb"), 20, 1, False),
+]
+
+CLIENTS = 64
+REPLIES = 300
+IDLE_S = 5
+MESSAGE = {"id": "first", "from": "+12025550100", "text": "hello", "type": "sms"}
+
+
+def _load(bench, hub, clients, channel):
+    return bench.run_json("load", hub.port, clients, bench.warm_ms, bench.measure_ms, channel,
+                          f"Authorization: Bearer {hub.key}")
+
+
+def _hub_load(bench, postgres):
+    with bench.hub(postgres) as hub:
+        bench.make(hub, "channels", {"kind": "android", "name": "bench"})
+        return _load(bench, hub, CLIENTS, "bench")
+
+
+def _fastify_load(bench):
+    with bench.fastify() as (port, _):
+        return bench.run_json("load", port, CLIENTS, bench.warm_ms, bench.measure_ms, "bench")
+
+
+def _raw(bench, program, postgres):
+    with bench.new_database(postgres) as where:
+        return bench.run_json(program, where, bench.measure_ms)
+
+
+def _reply(bench):
+    port = bench.free_port()
+    with bench.hub() as hub:
+        bench.make(hub, "egress", {"network": "127.0.0.1", "port": port})
+        bench.make(hub, "channels", {
+            "kind": "android", "name": "phone", "debounce_ms": 0, "per_second": 0, "per_hour": 0, "per_day": 0,
+            "per_contact_hour": 0, "settings": {"base_url": f"http://127.0.0.1:{port}", "username": "sms",
+                                                "password": "benchmark"}})
+        bench.make(hub, "rules", {"name": "price", "matches": {"channel": "phone", "any": ["price"]},
+                                  "actions": {"answer": "It is 42.", "stop": True}})
+        return bench.run_json("reply", port, hub.port, "phone", REPLIES, f"Authorization: Bearer {hub.key}")
+
+
+def _one_client(bench):
+    with bench.hub() as hub:
+        bench.make(hub, "channels", {"kind": "android", "name": "bench"})
+        return _load(bench, hub, 1, "bench")
+
+
+def _start(bench):
+    start = time.monotonic()
+    with bench.hub() as hub:
+        bench.make(hub, "messages", MESSAGE)
+        return {"ms": (time.monotonic() - start) * 1000}
+
+
+def _fastify_start(bench):
+    start = time.monotonic()
+    with bench.fastify() as (_, call):
+        call(MESSAGE)
+        return {"ms": (time.monotonic() - start) * 1000}
+
+
+def _idle(bench):
+    with bench.hub() as hub:
+        bench.make(hub, "messages", MESSAGE)
+        time.sleep(IDLE_S)
+        with open(f"/proc/{hub.process.pid}/status", encoding="utf-8") as lines:
+            kb = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+        return {"mb": kb * 1024 / 1e6}
+
+
+# In the order of one round: what is compared stands next to each other.
+figures = {
+    "raw SQLite": lambda bench: _raw(bench, "ceiling-sqlite", False),
+    "hub": lambda bench: _hub_load(bench, False),
+    "Fastify": _fastify_load,
+    "raw PostgreSQL": lambda bench: _raw(bench, "ceiling-postgres", True),
+    "hub on PostgreSQL": lambda bench: _hub_load(bench, True),
+    "reply": _reply,
+    "one client": _one_client,
+    "start": _start,
+    "Fastify's start": _fastify_start,
+    "idle": _idle,
+}
