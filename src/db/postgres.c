@@ -2,6 +2,7 @@
  * the tenant) travels with the next statement, and notifications with the COMMIT, so that they cost no round trip. A
  * query's whole answer is fetched at once: queries name their LIMIT. */
 #include "db/driver.h"
+#include "db/postgres_state.h"
 #include "db/postgres_values.h"
 
 #include "base/arena.h"
@@ -44,35 +45,6 @@ struct db_statement {
 
 /* --- Failures ----------------------------------------------------------------------------------------------------- */
 
-static enum db_failure classify(const char *state)
-{
-    static const struct {
-        const char *prefix;
-        enum db_failure failure;
-    } states[] = {
-        { "53100", DB_FAIL_FULL },      /* disk full */
-        { "08P01", DB_FAIL_BUG },       /* wrong number of parameters */
-        { "08", DB_FAIL_RETRY },        /* connection */
-        { "25006", DB_FAIL_RETRY },     /* read-only: a standby, until the primary is found again */
-        { "25P03", DB_FAIL_RETRY },     /* idle in transaction for too long */
-        { "40", DB_FAIL_RETRY },        /* deadlock, serialisation */
-        { "53", DB_FAIL_RETRY },        /* out of memory, connections */
-        { "55P03", DB_FAIL_RETRY },     /* lock timeout */
-        { "57", DB_FAIL_RETRY },        /* shutdown, statement timeout */
-        { "58", DB_FAIL_RETRY },        /* the server's system failed */
-        { "21", DB_FAIL_DATA },         /* one row twice in a set */
-        { "22", DB_FAIL_DATA },         /* bad value */
-        { "23", DB_FAIL_DATA },         /* constraint */
-        { "44", DB_FAIL_DATA },         /* check option of a view */
-        { "54000", DB_FAIL_DATA },      /* value too large for an index */
-    };
-
-    for (size_t i = 0; i < sizeof states / sizeof *states; i++)
-        if (!strncmp(state, states[i].prefix, strlen(states[i].prefix)))
-            return states[i].failure;
-    return DB_FAIL_BUG;
-}
-
 static int first_line(const char *text)
 {
     return (int)strcspn(text, "\n");
@@ -93,7 +65,7 @@ static enum db_failure refused(const PGresult *result, struct err *err)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-    enum db_failure failure = state ? classify(state) : DB_FAIL_RETRY;
+    enum db_failure failure = state ? pg_failure(state) : DB_FAIL_RETRY;
 
     text = text ? text : PQresultErrorMessage(result);
     switch (failure) {
@@ -165,8 +137,11 @@ static bool await(PGconn *link, int timeout_ms)
 }
 
 /* Look at one answer: the last good one is kept in `*last`, the first bad one decides. */
-static enum db_failure judge(PGresult *result, PGresult **last, enum db_failure failure, struct err *err)
+static enum db_failure judge(struct db_connection *connection, PGresult *result, PGresult **last,
+                             enum db_failure failure, struct err *err)
 {
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
     switch (PQresultStatus(result)) {
     case PGRES_COMMAND_OK:
     case PGRES_TUPLES_OK:
@@ -178,6 +153,8 @@ static enum db_failure judge(PGresult *result, PGresult **last, enum db_failure 
     default:
         if (failure == DB_OK)
             failure = refused(result, err);
+        if (state && !strcmp(state, PG_READ_ONLY) && connection->role != DB_ROLE_READER)
+            connection->broken = true;          /* look for the primary */
     }
     PQclear(result);
     return failure;
@@ -204,7 +181,7 @@ static enum db_failure settle(struct db_connection *connection, int timeout_ms, 
             break;
         done = result && PQresultStatus(result) == PGRES_PIPELINE_SYNC;
         if (result && !done)
-            failure = judge(result, &kept, failure, err);
+            failure = judge(connection, result, &kept, failure, err);
     } while (!done && (result || ++pauses <= connection->queued + 1));
     if (!done) {
         PQclear(kept);
@@ -241,7 +218,7 @@ static int set_up(struct db_connection *connection, struct err *err)
 {
     bool reader = connection->role == DB_ROLE_READER;
     char timeout[16];
-    const char *const values[] = { timeout, reader ? "on" : "off", reader ? "" : "*" };
+    const char *const values[] = { timeout, reader ? "on" : "off" };
     PGresult *answer = NULL;
     int result = -1;
 
@@ -250,7 +227,9 @@ static int set_up(struct db_connection *connection, struct err *err)
         return refuse_server(err, "this PostgreSQL is older than 13", "Use PostgreSQL 13 or newer.");
     put(connection, "SELECT set_config('statement_timeout', $1, false),"
         " set_config('idle_in_transaction_session_timeout', $1, false), set_config('jit', 'off', false),"
-        " set_config('default_transaction_read_only', $2, false), set_config('hub.tenant', $3, false)", values, 3);
+        " set_config('default_transaction_read_only', $2, false)", values, 2);
+    if (!reader)
+        put(connection, "SELECT set_config('hub.tenant', '*', false)", NULL, 0);
     put(connection, "SELECT CASE WHEN current_setting('synchronous_commit') = 'off' THEN 1"
         " WHEN current_setting('server_encoding') <> 'UTF8' THEN 2 ELSE 0 END", NULL, 0);
     if (settle(connection, LIMIT_CONNECT_MS, &answer, err) != DB_OK)
@@ -281,8 +260,10 @@ static void pg_disconnect(struct db_connection *connection)
 static struct db_connection *pg_connect(const char *url, enum db_role role, struct err *err)
 {
     const char *const words[] = { "connect_timeout", "tcp_user_timeout", "keepalives_idle", "keepalives_interval",
-                                  "keepalives_count", "fallback_application_name", "dbname", "client_encoding", NULL };
-    const char *const values[] = { "5", "10000", "30", "10", "3", "message-hub", url, "UTF8", NULL };
+                                  "keepalives_count", "fallback_application_name", "target_session_attrs", "dbname",
+                                  "client_encoding", NULL };
+    const char *const values[] = { "5", "10000", "30", "10", "3", "message-hub",
+                                   role == DB_ROLE_READER ? "any" : "read-write", url, "UTF8", NULL };
     struct db_connection *connection = mem_alloc(sizeof *connection);
     const char *text;
 

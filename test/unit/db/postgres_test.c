@@ -3,6 +3,8 @@
 #include "fixture.h"
 #include "proxy.h"
 
+#include "db/postgres_state.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -309,6 +311,14 @@ static int64_t seen_by(int64_t tenant_id)
     return count;
 }
 
+static int swallow(struct db_session *tx, void *arg, struct err *err)
+{
+    (void)arg;
+    db_exec(tx, "INSERT INTO p (id) VALUES (1)", DB_NO_ARGS, err);
+    db_exec(tx, "INSERT INTO p (id) VALUES (1)", DB_NO_ARGS, err);
+    return 0;
+}
+
 static void test_row_level_security(void **state)
 {
     struct err err = { 0 };
@@ -334,6 +344,10 @@ static void test_row_level_security(void **state)
     db_read_end(session);
     assert_int_equal(seen_by(2), 2);
     assert_int_equal(seen_by(1), 1);
+    /* So does a transaction that fails: the writer goes on seeing all tenants. */
+    assert_int_equal(db_write(db, swallow, NULL, &err), -1);
+    must(db, "UPDATE p SET n = 3");
+    assert_int_equal(number(db, "SELECT COUNT(*) FROM p WHERE n = 3"), 3);
 }
 
 /* --- Types and failures ------------------------------------------------------------------------------------------- */
@@ -383,14 +397,6 @@ static void test_foreign_types(void **state)
     assert_int_equal(err.code, ERR_INTERNAL);
     assert_non_null(strstr(err.detail, "CAST"));
     db_read_end(session);
-}
-
-static int swallow(struct db_session *tx, void *arg, struct err *err)
-{
-    (void)arg;
-    db_exec(tx, "INSERT INTO p (id) VALUES (1)", DB_NO_ARGS, err);
-    db_exec(tx, "INSERT INTO p (id) VALUES (1)", DB_NO_ARGS, err);
-    return 0;
 }
 
 static int bad_text(struct db_session *tx, void *arg, struct err *err)
@@ -445,6 +451,24 @@ static void test_unsynced_server(void **state)
     refuses(url, ERR_INVALID, "synchronous_commit");
 }
 
+static void test_states(void **state)
+{
+    static const struct {
+        const char *state;
+        enum db_failure failure;
+    } cases[] = {
+        { "40001", DB_FAIL_RETRY }, { "40P01", DB_FAIL_RETRY }, { "55P03", DB_FAIL_RETRY }, { "57P01", DB_FAIL_RETRY },
+        { "57014", DB_FAIL_RETRY }, { "08006", DB_FAIL_RETRY }, { "53300", DB_FAIL_RETRY }, { "25006", DB_FAIL_RETRY },
+        { "58030", DB_FAIL_RETRY }, { "53100", DB_FAIL_FULL },  { "23505", DB_FAIL_DATA },  { "22021", DB_FAIL_DATA },
+        { "21000", DB_FAIL_DATA },  { "54000", DB_FAIL_DATA },  { "42601", DB_FAIL_BUG },   { "08P01", DB_FAIL_BUG },
+        { "25P02", DB_FAIL_BUG },   { "XX000", DB_FAIL_BUG },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(pg_failure(cases[i].state), cases[i].failure);
+}
+
 static void test_no_server(void **state)
 {
     (void)state;
@@ -461,9 +485,9 @@ int main(void)
         CASE(test_deadlock_is_repeated), CASE(test_killed_link_is_repeated), CASE(test_idle_links_die),
         CASE(test_lost_commit_answer), CASE(test_notifications), CASE(test_row_level_security),
         CASE(test_foreign_types), CASE(test_failures), cmocka_unit_test(test_unsynced_server),
-        cmocka_unit_test(test_no_server),
+        cmocka_unit_test(test_no_server), cmocka_unit_test(test_states),
     };
-    const struct CMUnitTest without[] = { cmocka_unit_test(test_no_server) };
+    const struct CMUnitTest without[] = { cmocka_unit_test(test_no_server), cmocka_unit_test(test_states) };
 
     if (on_postgres())
         return cmocka_run_group_tests(with_server, NULL, NULL);

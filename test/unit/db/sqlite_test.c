@@ -1,11 +1,13 @@
 /* What is SQLite's alone: its text, its file, its settings, its log, a full disk and a failing one. */
 #include "fixture.h"
 
+#include "base/clock.h"
 #include "db/sqlite_text.h"
 
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -247,6 +249,89 @@ static void test_quiet_log(void **state)
     assert_true(size_of("", NULL) >= 16 * BLOB_BYTES);
 }
 
+/* --- The writer's thread ------------------------------------------------------------------------------------------ */
+
+static int write_inside(struct db_session *tx, void *arg, struct err *err)
+{
+    int64_t id = 1;
+
+    (void)tx, (void)arg;
+    return db_write(db, write_blob, &id, err);
+}
+
+/* It would wait for itself: refused instead. */
+static void test_write_within_a_write(void **state)
+{
+    struct err err = { 0 };
+
+    (void)state;
+    assert_int_equal(db_write(db, write_inside, NULL, &err), -1);
+    assert_int_equal(err.code, ERR_INTERNAL);
+    assert_int_equal(number(db, "SELECT COUNT(*) FROM s"), 0);
+}
+
+static char slow_phase[32];
+static atomic_int slow_count, ticks;
+static _Atomic int64_t ahead_us;
+
+static void slow(void *arg, const char *phase, int64_t elapsed_us, size_t items)
+{
+    (void)arg;
+    if (elapsed_us >= LIMIT_COMMIT_TRACE_MS * 1000 && items == 1)
+        snprintf(slow_phase, sizeof slow_phase, "%s", phase);
+    atomic_fetch_add(&slow_count, 1);
+}
+
+static void tick(void *arg, const char *channel, const char *payload)
+{
+    (void)arg;
+    atomic_fetch_add(&ticks, !channel[0] && !payload[0]);
+}
+
+static int64_t mono_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000 + atomic_load(&ahead_us);
+}
+
+static int dawdle(struct db_session *tx, void *arg, struct err *err)
+{
+    (void)tx, (void)arg, (void)err;
+    usleep((LIMIT_COMMIT_TRACE_MS + 20) * 1000);
+    return 0;
+}
+
+/* A slow commit is reported with the part that was slow; the safety net's tick comes every LIMIT_POLL_MS. */
+static void test_reports(void **state)
+{
+    struct err err = { 0 };
+    struct db_stats stats;
+
+    (void)state;
+    db_close(db);
+    clock_install(NULL, mono_us);
+    fixture.options.hooks = (struct db_hooks){ .slow = slow, .notified = tick };
+    db = open_again();
+    assert_int_equal(db_write(db, dawdle, NULL, &err), 0);
+    for (int i = 0; i < 200 && !atomic_load(&slow_count); i++)
+        usleep(5000);
+    assert_string_equal(slow_phase, "statements");
+    db_stats(db, &stats);
+    assert_true(stats.slow >= 1);
+    assert_int_equal(atomic_load(&ticks), 0);
+    atomic_store(&ahead_us, (LIMIT_POLL_MS + 1000) * INT64_C(1000));
+    assert_int_equal(db_write(db, dawdle, NULL, &err), 0);
+    for (int i = 0; i < 200 && !atomic_load(&ticks); i++)
+        usleep(5000);
+    assert_int_equal(atomic_load(&ticks), 1);
+    db_close(db);
+    clock_install(NULL, NULL);
+    memset(&fixture.options.hooks, 0, sizeof fixture.options.hooks);
+    db = open_again();
+}
+
 /* --- A full disk, a failing disk ---------------------------------------------------------------------------------- */
 
 static int set_pages(struct db_session *tx, void *arg, struct err *err)
@@ -354,7 +439,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text), cmocka_unit_test(test_schema_text), CASE(test_settings), CASE(test_forbidden),
         CASE(test_private_file), CASE(test_refused_files), CASE(test_log_stays_bounded), CASE(test_long_reader),
-        CASE(test_quiet_log), CASE(test_full_disk), CASE(test_failing_disk), CASE(test_damaged_file),
+        CASE(test_quiet_log), CASE(test_write_within_a_write), CASE(test_reports), CASE(test_full_disk),
+        CASE(test_failing_disk), CASE(test_damaged_file),
     };
 
     unsetenv("HUB_TEST_DB");
