@@ -6,6 +6,7 @@
 #include "base/sign.h"
 #include "core/idempotency.h"
 #include "core/inbox_group.h"
+#include "core/inbox_receipt.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -64,7 +65,7 @@ static int check_event(const struct channel_event *event, struct err *err)
         return err_field(err, "priority", "The priority is neither bulk, normal nor urgent.");
     if (!is_message && event->kind != CHANNEL_IGNORED && event->external_id.len == 0)
         return err_field(err, "external_id", "Which message is meant is not said.");
-    if (event->kind == CHANNEL_RECEIPT && !message_may(MESSAGE_OUT, MESSAGE_SENDING, event->state))
+    if (event->kind == CHANNEL_RECEIPT && !receipt_may_say(event->state))
         return err_field(err, "state", "A receipt says sent, delivered, read or failed.");
     return 0;
 }

@@ -94,7 +94,7 @@ static int move_up(struct db_session *tx, struct message *message, const struct 
     return advance(tx, message, receipt, receipt->state, err);
 }
 
-static bool is_receipt_state(enum message_state state)
+bool receipt_may_say(enum message_state state)
 {
     return state == MESSAGE_SENT || state == MESSAGE_DELIVERED || state == MESSAGE_READ
         || state == MESSAGE_FAILED;
@@ -113,7 +113,7 @@ enum receipt_effect receipt_apply(struct db_session *tx, const struct receipt *r
         if (found != 1)
             break;
         state = (enum message_state)target.message.state;
-        if (!is_receipt_state(receipt->state)
+        if (!receipt_may_say(receipt->state)
             || (receipt->state != MESSAGE_FAILED && target.part < target.message.parts - 1))
             break;
         if (!message_may(MESSAGE_OUT, state, receipt->state)

@@ -16,6 +16,9 @@ enum receipt_effect {
     RECEIPT_EARLY                   /* nobody carries that id (yet) */
 };
 
+/* Is it one of the four states that a receipt can tell? */
+bool receipt_may_say(enum message_state state);
+
 /* Move the message up, never down: the order in which receipts come does not matter. Of a message in
  * parts, "delivered" and "read" count for its last part, "failed" for any. `*message_id` (may be
  * NULL) is the message found, 0 when early. */
