@@ -12,11 +12,9 @@ import http.server
 import json
 import os
 import random
-import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -138,16 +136,19 @@ def kill_loop(target, kills, clients):
 
 
 def set_up(target, ledger):
-    target.post("/api/v1/egress", {"network": "127.0.0.1/32", "port": 0})
-    target.post("/api/v1/channels", {"kind": "android", "name": "phone", "settings": {
+    answer = target.post("/api/v1/egress", {"network": "127.0.0.1/32", "port": 0})
+    assert answer.status == 201, answer
+    answer = target.post("/api/v1/channels", {"kind": "android", "name": "phone", "settings": {
         "base_url": f"http://127.0.0.1:{ledger.server_port}", "username": "sms", "password": "secret", "signing_key": "k3yABCDE"},
         "per_second": 0, "per_hour": 0, "per_day": 0, "per_contact_hour": 0})
+    assert answer.status == 201, answer
 
 
 def run_hub(kills):
     ledger = Ledger()
     target = hubs.Hub()
     target.start()
+    target.claim()
     try:
         set_up(target, ledger)
         receiving = [Client(target, inbound(contact)) for contact in range(CONTACTS)]
@@ -158,7 +159,7 @@ def run_hub(kills):
 
         def waiting():
             return sum(int(row[0]) for row in target.sql("SELECT COUNT(*) FROM jobs WHERE kind = 1"))
-        hubs.until(lambda: waiting() == 0, wait_s=150, every_s=0.5)
+        assert target.wait_for(lambda: waiting() == 0, 150), f"{waiting()} jobs still wait"
         stored = [row[0] for row in target.sql("SELECT text FROM messages WHERE direction = 0 ORDER BY conversation_id, position")]
         queued = [row[0] for row in target.sql("SELECT text FROM messages WHERE direction = 1 ORDER BY conversation_id, position")]
         unknown = [row[0] for row in target.sql("SELECT text FROM messages WHERE direction = 1 AND state = 10")]
@@ -172,8 +173,8 @@ def run_hub(kills):
         print("\n".join(faults[:10]))
         return faults
     finally:
-        target.stop(signal.SIGKILL)
-        target.remove()
+        target.kill()
+        target.close()
         ledger.shutdown()
 
 
@@ -205,17 +206,16 @@ server.serve_forever()
 class Naive(hubs.Hub):
     """The control: 201 at once, the commit up to 50 ms later."""
 
-    def start(self, wait_s=20):
-        self.key = "none"
-        self.process = subprocess.Popen([sys.executable, "-c", NAIVE, self.data + "/naive.db", str(self.port or 0)],
-                                        stdout=subprocess.PIPE, text=True)
+    def start(self):
+        self.log = open(self.log_path, "ab")
+        self.process = subprocess.Popen([sys.executable, "-c", NAIVE, self.data + "/naive.db", "0"], stdout=subprocess.PIPE,
+                                        stderr=self.log)
         self.port = int(self.process.stdout.readline())
-        return self
+        self.local = threading.local()
 
 
 def run_control():
-    target = Naive(data=tempfile.mkdtemp(), database="none")
-    target.own_data = True
+    target = Naive()
     target.start()
     try:
         receiving = [Client(target, inbound(contact)) for contact in range(CONTACTS)]
@@ -228,23 +228,16 @@ def run_control():
         print(f"control: {len(acknowledged)} acknowledged, {len(faults)} faults: {faults[:1]}")
         return faults
     finally:
-        target.stop(signal.SIGKILL)
-        target.remove()
+        target.kill()
+        target.close()
 
 
 def main():
     kills = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    cases = hubs.Cases("kill")
-
-    def check_hub():
-        assert not run_hub(kills)
-
-    def check_control():
-        assert run_control(), "the control lost nothing: this harness proves nothing"
-
-    cases.run("control loses what it acknowledged", check_control)
-    cases.run(f"{kills} kills lose, double and reorder nothing", check_hub)
-    cases.exit()
+    report = hubs.Report("kill")
+    report.check("control loses what it acknowledged", run_control(), "it lost nothing: this harness proves nothing")
+    report.check(f"{kills} kills lose, double and reorder nothing", not run_hub(kills))
+    raise SystemExit(1 if report.failed else 0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# The harnesses that decide the shape, in their short form; each carries a control that must fail. TEST_LONG: the long one.
+. "$(dirname "$0")/common.sh"
+export PYTHONDONTWRITEBYTECODE=1
+
+build release message-hub
+export HUB_BINARY=$root/build/message-hub
+wanted=${1:-}
+
+if [ -z "$wanted" ] || [ "$wanted" = kill ]; then
+    python3 test/harness/kill.py "$([ -n "$TEST_LONG" ] && echo 1000 || echo 200)" || true
+fi
+if [ -z "$wanted" ] || [ "$wanted" = kill-postgres ]; then
+    tools/with-postgres python3 test/harness/kill.py "${KILLS_POSTGRES:-40}" | sed 's/ok kill/ok kill on PostgreSQL:/'
+fi
+if [ -z "$wanted" ] || [ "$wanted" = rows ]; then
+    tools/with-postgres python3 test/harness/rows.py || true
+fi
