@@ -31,6 +31,19 @@ enum op_done keep_answer(struct op_call *call, struct err *err)
     return keeping.is_twin ? op_replay(call, err) : OP_DONE;
 }
 
+static int replace(struct db_session *tx, void *arg, struct err *err)
+{
+    return idempotency_replace(tx, arg, err);
+}
+
+enum op_done keep_instead(struct op_call *call, struct err *err)
+{
+    if (!call->idempotency)
+        return OP_DONE;
+    op_remember(call);
+    return db_write(call->hub->db, replace, call->idempotency, err) < 0 ? OP_FAILED : OP_DONE;
+}
+
 struct str keep_id(const struct op_call *call, size_t index)
 {
     unsigned char hash[SIGN_HASH_BYTES];

@@ -38,3 +38,13 @@ int idempotency_store(struct db_session *tx, const struct idempotency *idempoten
         DB_ARGS(db_int(idempotency->tenant_id), db_int(idempotency->key_id), db_text(idempotency->name), db_blob(hash),
                 db_int(idempotency->status), db_text(answer), db_int(clock_ms())), err);
 }
+
+int idempotency_replace(struct db_session *tx, const struct idempotency *idempotency, struct err *err)
+{
+    struct str answer = idempotency->answer.data ? idempotency->answer : STR("");
+
+    return db_exec(tx,
+        "UPDATE idempotency SET status = $1, answer = $2 WHERE tenant_id = $3 AND key_id = $4 AND name = $5",
+        DB_ARGS(db_int(idempotency->status), db_text(answer), db_int(idempotency->tenant_id),
+                db_int(idempotency->key_id), db_text(idempotency->name)), err) < 0 ? -1 : 0;
+}

@@ -21,3 +21,6 @@ int idempotency_find(struct db_session *session, struct arena *arena, struct ide
 
 /* Store inside the write's transaction: 1 stored, 0 the name is already there (a concurrent twin won), -1 failed. */
 int idempotency_store(struct db_session *tx, const struct idempotency *idempotency, struct err *err);
+
+/* Replace the stored answer: the write turned out otherwise than its answer, rendered before it, says. 0, -1. */
+int idempotency_replace(struct db_session *tx, const struct idempotency *idempotency, struct err *err);

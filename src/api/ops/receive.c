@@ -80,6 +80,7 @@ static const struct field result_shape[] = {
       ID_MESSAGE },
     { "field", FIELD_TEXT, FIELD_REQUIRED | FIELD_NULLABLE, "Refused: the value that is wrong." },
     { "detail", FIELD_TEXT, FIELD_REQUIRED | FIELD_NULLABLE, "Refused: why.", 0, LIMIT_DETAIL_BYTES },
+    { "hint", FIELD_TEXT, FIELD_REQUIRED | FIELD_NULLABLE, "Refused: what to do.", 0, LIMIT_HINT_BYTES },
     { 0 }
 };
 
@@ -251,6 +252,7 @@ static void put_result(struct op_call *call, size_t index, struct inbox_result *
     json_cstr_at(&call->out, "id", refused ? NULL : id_encode(id, ID_MESSAGE, result->message_id));
     json_cstr_at(&call->out, "field", refused && result->err.field[0] ? result->err.field : NULL);
     json_cstr_at(&call->out, "detail", refused ? result->err.detail : NULL);
+    json_cstr_at(&call->out, "hint", refused && result->err.hint[0] ? result->err.hint : NULL);
     json_object_end(&call->out);
 }
 

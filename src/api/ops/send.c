@@ -1,5 +1,6 @@
 /* send.c - send a message, see what sending it would do, and call it back. */
 #include "api/find.h"
+#include "api/keep.h"
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/id.h"
@@ -129,9 +130,10 @@ static void stored(struct db_write_item *item)
         op_finish(sending->call, &item->err);
     } else if (sending->write.replayed) {
         op_slow(sending->call, op_replay);
+    } else if (sending->write.suppressed) {
+        put_sent(sending->call, &sending->write, MESSAGE_SUPPRESSED);
+        op_slow(sending->call, keep_instead);
     } else {
-        if (sending->write.suppressed)
-            put_sent(sending->call, &sending->write, MESSAGE_SUPPRESSED);
         op_finish(sending->call, NULL);
     }
 }
