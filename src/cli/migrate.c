@@ -2,12 +2,13 @@
 
 #include "base/arena.h"
 #include "cli/command.h"
+#include "cli/lib/folder.h"
 #include "cli/lib/print.h"
 #include "core/config.h"
 #include "db/db.h"
 
 #include <stdio.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 static const char usage[] = "migrate [--data DIR] [--database-url URL]";
 
@@ -18,15 +19,16 @@ static int run_migrate(int argc, char **argv)
     struct config *config;
     struct err err = { 0 };
     struct db *db = NULL;
-    int applied = 0, count, status = 0;
+    int applied = 0, count, lock = -1, status = 0;
     char **rest;
 
     if (config_load(arena, argc - 1, argv + 1, &config, &rest, &count, &err)) {
         status = print_error(&err);
     } else if (count) {
         status = print_usage(usage, "Unknown word \"%s\".", rest[0]);
+    } else if ((lock = folder_open(config, &err)) < 0) {
+        status = print_error(&err);
     } else {
-        mkdir(config_text(config, "data"), 0700);
         options.url = config_text(config, "database-url");
         if (!options.url)
             options.url = arena_printf(arena, "sqlite:%s/hub.db", config_text(config, "data"));
@@ -39,6 +41,8 @@ static int run_migrate(int argc, char **argv)
     }
     if (db)
         db_close(db);
+    if (lock >= 0)
+        close(lock);
     arena_free(arena);
     return status;
 }

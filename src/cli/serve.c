@@ -2,18 +2,16 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/lib/folder.h"
 #include "cli/lib/print.h"
 #include "core/config.h"
 #include "core/egress.h"
 #include "core/worker.h"
 #include "net/client.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -31,25 +29,6 @@ struct serving {
     struct workers *workers;
     int lock;
 };
-
-static int open_folder(struct serving *serving, struct err *err)
-{
-    const char *folder = config_text(serving->config, "data");
-
-    if (mkdir(folder, 0700) && errno != EEXIST) {
-        err_set(err, ERR_INTERNAL, "Cannot make the data folder %s: %s.", folder, strerror(errno));
-        return err_hint(err, "Choose another with --data, or make it with mode 0700 for this user.");
-    }
-    /* Two hubs on one SQLite file would each believe to be its only writer. */
-    serving->lock = open(arena_printf(serving->arena, "%s/lock", folder), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (serving->lock < 0)
-        return err_set(err, ERR_INTERNAL, "Cannot write into the data folder %s: %s.", folder, strerror(errno));
-    if (flock(serving->lock, LOCK_EX | LOCK_NB)) {
-        err_set(err, ERR_CONFLICT, "Another hub is running with the data folder %s.", folder);
-        return err_hint(err, "Stop it first, or choose another folder with --data.");
-    }
-    return 0;
-}
 
 static bool is_loopback(const char *listen)
 {
@@ -91,7 +70,8 @@ static int open_all(struct serving *serving, struct err *err)
     static const char *const levels[] = { "debug", "info", "warn", "error" };
     enum log_level level = LOG_INFO;
 
-    if (open_folder(serving, err))
+    serving->lock = folder_open(serving->config, err);
+    if (serving->lock < 0)
         return -1;
     serving->client = client_new(egress_allows, &serving->hub);
     serving->hub.config = serving->config;
