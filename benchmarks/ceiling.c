@@ -1,5 +1,5 @@
-/* ceiling - what the database alone can do: the hub's own statements on the hub's own schema, 64 messages to a commit, on
- * one connection, without HTTP, JSON, threads or checks. What the hub reaches is measured against this.
+/* ceiling - what the database alone can do: the hub's own statements on the hub's own schema, 64 messages to a commit,
+ * on one connection, without HTTP, JSON, threads or checks. What the hub reaches is measured against this.
  *
  *   ceiling-sqlite FILE MEASURE_MS
  *   ceiling-postgres URL MEASURE_MS
@@ -19,7 +19,8 @@
 #define TENANT_ID 1
 #define WARM_MS 300
 
-enum { KIND_DECIDE = 2, STATE_READY = 0, DIRECTION_IN = 0, STATE_RECEIVED = 0, ORIGIN_CONTACT = 0, PRIORITY_NORMAL = 1 };
+/* The hub's numbers for an ordinary text that waits for its decision. */
+enum { KIND_DECIDE = 2, STATE_READY = 0, DIRECTION_IN = 0, STATE_RECEIVED = 0, ORIGIN_CONTACT = 0, PRIORITY = 0 };
 
 /* One message of the group, and what its conversation's row said. */
 struct line {
@@ -136,7 +137,7 @@ static void add_messages(void)
 
         store_row(MESSAGES, line->first_id + 2, (int64_t)TENANT_ID, line->conversation_id, line->position,
                   (int64_t)CHANNEL, line->contact_id, NOTHING, (int64_t)DIRECTION_IN, (int64_t)STATE_RECEIVED, "sms",
-                  (int64_t)ORIGIN_CONTACT, (int64_t)PRIORITY_NORMAL, line->sample.from, line->sample.text, METADATA,
+                  (int64_t)ORIGIN_CONTACT, (int64_t)PRIORITY, line->sample.from, line->sample.text, METADATA,
                   line->sample.id, NOTHING, INT64_C(0), INT64_C(0), line->sample.sent_ms, INT64_C(0),
                   line->received_ms, line->received_ms);
     }

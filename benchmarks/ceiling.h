@@ -7,8 +7,8 @@
 
 enum statement { LOOK_UP, TOUCH, CONTACTS, MESSAGES, CHANNELS, JOBS, TENANT, EVENTS, STATEMENTS };
 
-/* The statement's text, with `:rows:` where the rows of a set stand; one letter per column: i integer, t text; and what is
- * called for each row that comes back (may be NULL). */
+/* The statement's text, with `:rows:` where the rows of a set stand; one letter per column: i integer, t text; and what
+ * is called for each row that comes back (may be NULL). */
 struct text {
     const char *sql, *types;
     void (*row)(void);

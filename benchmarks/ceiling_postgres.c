@@ -1,5 +1,5 @@
-/* PostgreSQL under the ceiling's loop: one statement over arrays per set, binary, prepared. BEGIN travels with the first
- * statement and the notification with COMMIT, as the hub sends them. */
+/* PostgreSQL under the ceiling's loop: one statement over arrays per set, binary, prepared. BEGIN travels with the
+ * first statement and the notification with COMMIT, as the hub sends them. */
 #include "ceiling.h"
 #include "measure.h"
 #include "statements.h"
@@ -16,7 +16,7 @@
 
 enum { INT8 = 20, TEXT = 25, INT8_ARRAY = 1016, TEXT_ARRAY = 1009 };
 
-/* One column of the set that is being gathered: an array in PostgreSQL's binary format, its header filled at the end. */
+/* One column of the set that is being gathered: an array in PostgreSQL's binary format, its header filled last. */
 static struct {
     char bytes[COLUMN_BYTES];
     size_t length;

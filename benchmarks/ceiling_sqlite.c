@@ -1,5 +1,5 @@
-/* SQLite under the ceiling's loop: a row is bound and stepped at once; the log is copied back by the loop itself, as often
- * as the hub's background thread does it. */
+/* SQLite under the ceiling's loop: a row is bound and stepped at once; the log is copied back by the loop itself, as
+ * often as the hub's background thread does it. */
 #include "ceiling.h"
 #include "measure.h"
 #include "statements.h"
@@ -86,7 +86,7 @@ void store_commit(void)
     run_once(commit);
     if ((int64_t)(log_pages - copied_pages) * PAGE_BYTES >= LIMIT_CHECKPOINT_BYTES) {
         copied_pages = log_pages;
-        check(sqlite3_wal_checkpoint_v2(handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) == SQLITE_OK, "checkpoint");
+        check(sqlite3_wal_checkpoint_v2(handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) == SQLITE_OK, "copying");
     }
 }
 

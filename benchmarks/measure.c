@@ -87,9 +87,9 @@ static uint64_t scatter(uint64_t number)
 static void write_text(char *text, uint64_t random)
 {
     static const char *const words[] = {
-        "hello", "can", "you", "call", "me", "back", "about", "the", "order", "tomorrow", "at", "noon", "please", "für",
-        "morgen", "danke", "café", "déjà", "délai", "price", "of", "the", "blue", "one", "👍", "ok", "see", "you", "soon",
-        "what", "is", "new",
+        "hello", "can", "you", "call", "me", "back", "about", "the", "order", "tomorrow", "at", "noon", "please",
+        "für", "morgen", "danke", "café", "déjà", "délai", "price", "of", "the", "blue", "one", "👍", "ok", "see",
+        "you", "soon", "what", "is", "new",
     };
     size_t wanted = 20 + random % 141, length = 0;
 

@@ -1,10 +1,10 @@
-/* reply - how long a text takes through the hub: from the POST of a message that a rule answers to the moment at which the
- * answer is at the provider. It is both: the forwarding app that posts, and a phone's local server that gets the answer.
+/* reply - how long a text takes through the hub: from the POST of a message that a rule answers to the moment at which
+ * the answer is at the provider. It is both: the app that forwards texts, and the phone's server that gets the answer.
  *
  *   reply PROVIDER_PORT HUB_PORT CHANNEL COUNT [HEADER...]
  *
- * One message at a time, each from a contact of its own; the next when both answers are there. Every provider request must
- * carry the answer's number. Prints one JSON object: milliseconds to the provider, and of the POST alone. */
+ * One message at a time, each from a contact of its own; the next when both answers are there. Every request to the
+ * provider must be for the number that asked. Prints one JSON object: milliseconds to the provider, and of the POST. */
 #include "measure.h"
 
 #include <arpa/inet.h>

@@ -40,13 +40,13 @@ def _load(bench, hub, clients, channel):
 
 def _hub_load(bench, postgres):
     with bench.hub(postgres) as hub:
-        bench.make(hub, "channels", {"kind": "android", "name": "bench"})
+        hub.post("channels", {"kind": "android", "name": "bench"})
         return _load(bench, hub, CLIENTS, "bench")
 
 
 def _fastify_load(bench):
-    with bench.fastify() as (port, _):
-        return bench.run_json("load", port, CLIENTS, bench.warm_ms, bench.measure_ms, "bench")
+    with bench.fastify() as peer:
+        return bench.run_json("load", peer.port, CLIENTS, bench.warm_ms, bench.measure_ms, "bench")
 
 
 def _raw(bench, program, postgres):
@@ -57,39 +57,39 @@ def _raw(bench, program, postgres):
 def _reply(bench):
     port = bench.free_port()
     with bench.hub() as hub:
-        bench.make(hub, "egress", {"network": "127.0.0.1", "port": port})
-        bench.make(hub, "channels", {
+        hub.post("egress", {"network": "127.0.0.1", "port": port})
+        hub.post("channels", {
             "kind": "android", "name": "phone", "debounce_ms": 0, "per_second": 0, "per_hour": 0, "per_day": 0,
             "per_contact_hour": 0, "settings": {"base_url": f"http://127.0.0.1:{port}", "username": "sms",
                                                 "password": "benchmark"}})
-        bench.make(hub, "rules", {"name": "price", "matches": {"channel": "phone", "any": ["price"]},
+        hub.post("rules", {"name": "price", "matches": {"channel": "phone", "any": ["price"]},
                                   "actions": {"answer": "It is 42.", "stop": True}})
         return bench.run_json("reply", port, hub.port, "phone", REPLIES, f"Authorization: Bearer {hub.key}")
 
 
 def _one_client(bench):
     with bench.hub() as hub:
-        bench.make(hub, "channels", {"kind": "android", "name": "bench"})
+        hub.post("channels", {"kind": "android", "name": "bench"})
         return _load(bench, hub, 1, "bench")
 
 
 def _start(bench):
     start = time.monotonic()
     with bench.hub() as hub:
-        bench.make(hub, "messages", MESSAGE)
+        hub.post("messages", MESSAGE)
         return {"ms": (time.monotonic() - start) * 1000}
 
 
 def _fastify_start(bench):
     start = time.monotonic()
-    with bench.fastify() as (_, call):
-        call(MESSAGE)
+    with bench.fastify() as peer:
+        peer.post("messages", MESSAGE)
         return {"ms": (time.monotonic() - start) * 1000}
 
 
 def _idle(bench):
     with bench.hub() as hub:
-        bench.make(hub, "messages", MESSAGE)
+        hub.post("messages", MESSAGE)
         time.sleep(IDLE_S)
         with open(f"/proc/{hub.process.pid}/status", encoding="utf-8") as lines:
             kb = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))

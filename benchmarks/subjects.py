@@ -1,15 +1,15 @@
-"""Building, starting and stopping what is measured. Every process is stopped by its owner, also when something fails."""
+"""Building, starting and stopping what is measured. Whoever starts a process stops it, also when something fails."""
 import contextlib
 import glob
 import http.client
 import json
 import os
+import re
+import select
 import shutil
 import socket
 import subprocess
 import tempfile
-
-import hub as hubs
 
 BUILD_S, START_S, STOP_S, TOOL_S = 900, 60, 30, 60
 OLDEST_NODE = 22            # of better-sqlite3
@@ -34,6 +34,13 @@ def stop(process):
         process.wait()
 
 
+def first_line(process):
+    """The first line a process prints; empty when there is none in time."""
+    ready, _, _ = select.select([process.stdout], [], [], START_S)
+    line = process.stdout.readline() if ready else ""
+    return line if isinstance(line, str) else line.decode()
+
+
 class Bench:
     """What all measurements share: the programs, a folder for data, the PostgreSQL server."""
 
@@ -55,7 +62,7 @@ class Bench:
 
     def __exit__(self, *_):
         try:
-            if isinstance(self.postgres, Postgres):
+            if self.postgres:
                 self.postgres.close()
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -65,8 +72,8 @@ class Bench:
     def tool(self, *command, timeout_s=TOOL_S, **options):
         """Run a program; its standard output. One that fails cannot be measured with."""
         command = [str(word) for word in command]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
-                              **options) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                              text=True, **options) as process:
             try:
                 out, err = process.communicate(timeout=timeout_s)
             except subprocess.TimeoutExpired:
@@ -85,7 +92,8 @@ class Bench:
         if self.build_hub:
             self.tool(os.path.join(self.root, "tools", "setup"), "build", "release", timeout_s=BUILD_S)
         sqlite = "deps/node_modules/better-sqlite3/deps/sqlite3"
-        libraries = {"sqlite": ["-I" + sqlite, os.path.join(os.path.dirname(self.binary), "libsqlite3.a"), "-lm", "-lpthread"],
+        archive = os.path.join(os.path.dirname(self.binary), "libsqlite3.a")
+        libraries = {"sqlite": ["-I" + sqlite, archive, "-lm", "-lpthread"],
                      "postgres": self.tool("pkg-config", "--cflags", "--libs", "libpq").split()}
         for program, needs in PROGRAMS.items():
             sources = [program.replace("-", "_") + ".c", "measure.c"] + (["ceiling.c"] if needs else [])
@@ -98,62 +106,49 @@ class Bench:
     @contextlib.contextmanager
     def hub(self, postgres=False):
         """A running hub with a new database and an admin key."""
-        with self.database_server(postgres):
-            hub = hubs.Hub("--log-level", "warn", binary=self.binary, env={"HOME": self.folder},
-                           data=tempfile.mkdtemp(dir=self.folder))
-        try:
+        with self.place(postgres) as place, open(os.path.join(place.folder, "log"), "w+", encoding="utf-8") as log:
+            process = subprocess.Popen([self.binary, "serve", "--data", place.folder, "--listen", "127.0.0.1:0",
+                                        "--log-level", "warn", *place.options],
+                                       stdout=subprocess.PIPE, stderr=log, env=place.env)
             try:
-                hub.start()
-                hub.claim()
-            except RuntimeError as error:
-                raise CannotMeasure(f"the hub does not start: {last_lines(str(error))}") from None
-            yield hub
-            if hub.process.poll() is not None:
-                raise CannotMeasure(f"the hub ended by itself: {last_lines(hub.log_text())}")
-        except CannotMeasure as error:
-            raise CannotMeasure(f"{error}; the hub said: {last_lines(hub.log_text())}") from None
-        finally:
-            with contextlib.suppress(RuntimeError):     # it was killed: what was measured stands
-                hub.close()
-            shutil.rmtree(hub.data, ignore_errors=True)
+                line = first_line(process)
+                found = re.search(r"http://127\.0\.0\.1:(\d+) .*?(mh_[\w-]+)", line)
+                if not found:
+                    raise CannotMeasure("the hub does not start")
+                hub = Hub(process, int(found.group(1)))
+                hub.key = hub.post("keys/claim", {"token": found.group(2)})["token"]
+                yield hub
+                if process.poll() is not None:
+                    raise CannotMeasure("the hub ended by itself")
+            except CannotMeasure as error:
+                log.seek(0)
+                said = last_lines(log.read())
+                raise CannotMeasure(f"{error}; the hub says: {said}" if said else str(error)) from None
+            finally:
+                stop(process)
+                process.stdout.close()
 
-    def make(self, hub, what, body):
-        answer = hub.post("/api/v1/" + what, body)
-        if answer.status != 201:
-            raise CannotMeasure(f"POST /api/v1/{what} answers {answer}")
+    @contextlib.contextmanager
+    def place(self, postgres):
+        """Where a hub with a new database lives."""
+        folder = tempfile.mkdtemp(dir=self.folder)
+        try:
+            if not postgres:
+                yield Place(folder, f"{folder}/hub.db", [])
+                return
+            if self.postgres is None:
+                self.postgres = Postgres(self)
+            with self.postgres.database() as url:
+                yield Place(folder, url, ["--database-url", url])
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     @contextlib.contextmanager
     def new_database(self, postgres):
         """Where an empty database with the hub's schema is: a file or a URL."""
-        folder = tempfile.mkdtemp(dir=self.folder)
-        with self.database_server(postgres):
-            database = hubs.Database()
-        url = database.url or f"sqlite:{folder}/hub.db"
-        try:
-            self.tool(self.binary, "migrate", "--data", folder, "--database-url", url)
-            yield database.url or f"{folder}/hub.db"
-        finally:
-            database.drop()
-            shutil.rmtree(folder, ignore_errors=True)
-
-    # --- PostgreSQL ---
-
-    @contextlib.contextmanager
-    def database_server(self, postgres):
-        """Name the server to test/lib/hub.py for as long as it chooses a database."""
-        names = ["HUB_TEST_DB", "HUB_TEST_PG_SUPER"]
-        before = {name: os.environ.pop(name, None) for name in names}
-        if postgres:
-            if self.postgres is None:
-                self.postgres = Postgres(self.root)
-            os.environ.update(zip(names, self.postgres.urls))
-        try:
-            yield
-        finally:
-            for name in names:
-                os.environ.pop(name, None)
-                if before[name] is not None:
-                    os.environ[name] = before[name]
+        with self.place(postgres) as place:
+            self.tool(self.binary, "migrate", "--data", place.folder, *place.options, env=place.env)
+            yield place.where
 
     # --- Fastify ---
 
@@ -164,27 +159,27 @@ class Bench:
             self.tool(os.path.join(self.root, "tools", "setup"), "npm", "benchmarks/peers", timeout_s=BUILD_S)
         except CannotMeasure as error:
             raise CannotMeasure(f"the packages of benchmarks/peers are missing ({error})") from None
-        for node in glob.glob(os.path.join(folder, "node_modules", "node-linux-*", "bin", "node")) + [shutil.which("node")]:
+        pinned = glob.glob(os.path.join(folder, "node_modules", "node-linux-*", "bin", "node"))
+        for node in [*pinned, shutil.which("node")]:
             if node and int(self.tool(node, "-p", "parseInt(process.versions.node)")) >= OLDEST_NODE:
                 return [node, os.path.join(folder, "fastify.mjs")]
         raise CannotMeasure(f"there is no Node {OLDEST_NODE} or newer for Fastify")
 
     @contextlib.contextmanager
     def fastify(self):
-        """A running peer: its port, and a function that posts one message."""
+        """A running peer, which is asked like a hub."""
         if self.peer is None:
             self.peer = self.find_peer()
         folder = tempfile.mkdtemp(dir=self.folder)
         with open(os.path.join(folder, "log"), "w+", encoding="utf-8") as log:
-            process = subprocess.Popen([*self.peer, os.path.join(folder, "peer.db")], stdout=subprocess.PIPE, stderr=log)
+            process = subprocess.Popen([*self.peer, f"{folder}/peer.db"], stdout=subprocess.PIPE, stderr=log)
             try:
-                line = process.stdout.readline()
-                if not line.strip():
-                    process.wait(START_S)
+                line = first_line(process).strip()
+                if not line:
                     log.seek(0)
                     raise CannotMeasure(f"Fastify does not start: {last_lines(log.read())}")
                 port = int(line)
-                yield port, lambda message: post(port, message)
+                yield Hub(process, port)
             finally:
                 stop(process)
                 process.stdout.close()
@@ -197,30 +192,66 @@ class Bench:
             return one.getsockname()[1]
 
 
-def post(port, message):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TOOL_S)
-    connection.request("POST", "/api/v1/messages", json.dumps(message), {"Content-Type": "application/json"})
-    status = connection.getresponse().status
-    connection.close()
-    if status != 201:
-        raise CannotMeasure(f"Fastify answers {status}")
+class Hub:
+    """A process that answers on a port of this machine."""
+
+    def __init__(self, process, port):
+        self.process, self.port, self.key = process, port, None
+
+    def post(self, what, body):
+        """Create something; the answer. Anything but 201 cannot be measured with."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TOOL_S)
+        headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {self.key}"} if self.key else {})}
+        try:
+            connection.request("POST", "/api/v1/" + what, json.dumps(body), headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        except OSError as error:
+            raise CannotMeasure(f"POST /api/v1/{what}: {error}") from None
+        finally:
+            connection.close()
+        if answer.status != 201:
+            raise CannotMeasure(f"POST /api/v1/{what} is answered {answer.status} {text[:300]!r}")
+        return json.loads(text)
+
+
+class Place:
+    """A data folder, the database (a file or a URL), and how a hub is told of both."""
+
+    def __init__(self, folder, where, options):
+        self.folder, self.where, self.options = folder, where, options
+        self.env = {"PATH": os.environ.get("PATH", ""), "HOME": folder}     # nobody's own settings
 
 
 class Postgres:
     """A private PostgreSQL server, synced to disk: tools/with-postgres around a process that waits for us."""
 
-    def __init__(self, root):
-        self.urls = []
-        env = {name: value for name, value in os.environ.items() if name != "HUB_TEST_PG_FSYNC"}
+    def __init__(self, bench):
+        self.bench, self.count, psqls = bench, 0, sorted(glob.glob("/usr/lib/postgresql/*/bin/psql"))
+        self.psql = psqls[-1] if psqls else "psql"
         self.process = subprocess.Popen(
-            [os.path.join(root, "tools", "with-postgres"), "sh", "-c",
-             'echo "$HUB_TEST_DB"; echo "$HUB_TEST_PG_SUPER"; exec cat'],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-        self.urls = [self.process.stdout.readline().strip() for _ in range(2)]
-        if not all(self.urls):
-            reason = last_lines(self.process.stderr.read())
+            [os.path.join(bench.root, "tools", "with-postgres"), "sh", "-c",
+             'echo "$HUB_TEST_DB $HUB_TEST_PG_SUPER"; exec cat'], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, env={**os.environ, "HUB_TEST_PG_FSYNC": "on"})
+        urls = first_line(self.process).split()
+        if len(urls) != 2:
             self.close()
-            raise CannotMeasure(f"PostgreSQL does not start: {reason}")
+            raise CannotMeasure("PostgreSQL does not start")
+        self.url, self.owner_url = urls
+
+    def run(self, sql):
+        self.bench.tool(self.psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", self.owner_url, "-c", sql)
+
+    @contextlib.contextmanager
+    def database(self):
+        """A new database; its URL."""
+        self.count += 1
+        name = f"bench_{self.count}"
+        self.run(f"CREATE DATABASE {name} OWNER hub")
+        try:
+            yield self.url.replace("/hub?", f"/{name}?", 1)
+        finally:
+            self.run(f"DROP DATABASE {name} WITH (FORCE)")
 
     def close(self):
         """The end of its input ends the process inside, which ends the server."""
