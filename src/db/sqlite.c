@@ -164,6 +164,8 @@ static int set_up(struct db_connection *connection, enum db_role role, struct er
     sqlite3_busy_timeout(handle, LIMIT_CONNECT_MS);
     sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    /* without it a statement whose plan might gain from a parameter's value is prepared again at every run */
+    sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_QPSG, 1, NULL);
     if (role == DB_ROLE_WRITER && use_wal(handle)) {
         if ((sqlite3_errcode(handle) & 0xff) == SQLITE_NOTADB)
             err_set(err, ERR_INVALID, "the file is not a SQLite database");
