@@ -130,6 +130,11 @@ static void check_signature(struct spoil *spoil)
         want_forbidden(spoil, "signed by a stranger");
     }
     if (signs_time(spoil->one) && begin(spoil)) {
+        spoil->trial.webhook.now_ms -= 2 * LIMIT_SIGNATURE_AGE_S * 1000;
+        run(spoil);
+        want_forbidden(spoil, "signed in the future");
+    }
+    if (signs_time(spoil->one) && begin(spoil)) {
         spoil->trial.webhook.now_ms += (LIMIT_SIGNATURE_AGE_S + 1) * 1000;
         run(spoil);
         want_forbidden(spoil, "delivered again after the window");

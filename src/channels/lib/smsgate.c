@@ -87,8 +87,7 @@ static int add_mms(const struct channel *channel, const struct json *body, struc
     return phone_add_text(channel, &text, events, err);
 }
 
-/* Only announced: the content follows as mms:downloaded, unless the phone is set not to fetch it.
- */
+/* Only announced: the content follows as mms:downloaded, if the phone is set to fetch it. */
 static int add_mms_notice(const struct channel *channel, const struct json *body,
                           struct events *events, struct err *err)
 {
