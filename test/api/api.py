@@ -1,5 +1,5 @@
-"""api - what the tests in this folder share: a hub whose calls keep their connection and give every answer back, whatever
-its status, and the report they print."""
+"""api - what the tests in this folder share: a hub whose calls keep their connection and give every answer back,
+whatever its status, and the report they print."""
 import http.client
 import os
 import signal

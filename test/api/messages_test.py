@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""messages_test - every operation on messages, conversations, contacts, the outbox, sync and the sandbox, as a client uses
-them: duplicates, repeated requests, batches, races, tombstones."""
+"""messages_test - every operation on messages, conversations, contacts, the outbox, sync and the sandbox, as a client
+uses them: duplicates, repeated requests, batches, races, tombstones."""
 import threading
 import time
 import urllib.parse
@@ -53,7 +53,8 @@ def recognises_duplicates(report, hub):
     at = "2026-11-20T10:00:00.100Z"
     first = receive(hub, "+15550100202", "no id", sent_at=at)
     again = receive(hub, "+1 555 0100202", "no id", sent_at="2026-11-20T10:00:00.900Z")
-    report.same("without an id: same sender, text and second", (again.status, again.json["id"]), (200, first.json["id"]))
+    report.same("without an id: same sender, text and second", (again.status, again.json["id"]),
+                (200, first.json["id"]))
     other = receive(hub, "+15550100202", "no id", sent_at="2026-11-20T10:00:01Z")
     report.same("another second is another message", other.status, 201)
 
@@ -66,7 +67,8 @@ def repeats_requests(report, hub):
     report.same("a repeated request repeats the answer", (again.status, again.body), (first.status, first.body))
     report.same("and says so", again.headers.get("idempotent-replayed"), "true")
     other = hub.post(API + "/messages", {**body, "text": "another"}, headers=head)
-    report.same("another body under the key is 422", (other.status, other.json["code"]), (422, "idempotency_key_reused"))
+    report.same("another body under the key is 422", (other.status, other.json["code"]),
+                (422, "idempotency_key_reused"))
     head = {"Idempotency-Key": "key-2"}
     known = receive(hub, "+15550100203", "known", id="k-1")
     body = {"from": "+15550100203", "text": "known", "channel": "sandbox", "id": "k-1"}
@@ -94,16 +96,16 @@ def receives_batches(report, hub):
     report.same("a batch of 1,000", (answer.status, answer.json and answer.json["stored"]), (200, 1000))
     report.same("in order", [item["index"] for item in answer.json["items"]], list(range(1000)))
     mixed = [{"from": "+15550100204", "text": "b0", "id": "b-0"}, {"from": "", "text": "nobody"},
-             {"from": "+15550100204", "text": "x", "type": "pigeon"}, {"from": "+15550100204", "text": "new", "id": "b-n"},
-             {"from": "+15550100204", "text": "new", "id": "b-n"}]
+             {"from": "+15550100204", "text": "x", "type": "pigeon"},
+             {"from": "+15550100204", "text": "new", "id": "b-n"}, {"from": "+15550100204", "text": "new", "id": "b-n"}]
     answer = hub.post(API + "/messages/batch", {"messages": mixed, "channel": "sandbox"}).json
     report.same("each message has its own result", [item["outcome"] for item in answer["items"]],
                 ["duplicate", "refused", "refused", "stored", "duplicate"])
     report.same("what is wrong is named", [item["field"] for item in answer["items"][1:3]], ["from", "type"])
     report.check("and what is allowed", "whatsapp" in answer["items"][2]["hint"], answer["items"][2])
     listed = hub.items(API + "/messages", q="b", limit=500, direction="in", since="2020-01-01T00:00:00Z")
-    report.same("all are there, each once", len({m["id"] for m in listed if m["external_id"] in {b["id"] for b in batch}}),
-                1000)
+    wanted = {b["id"] for b in batch}
+    report.same("all are there, each once", len({m["id"] for m in listed if m["external_id"] in wanted}), 1000)
     too_many = hub.post(API + "/messages/batch", {"messages": batch + batch[:1], "channel": "sandbox"})
     report.same("1,001 are refused", too_many.status, 422)
     head = {"Idempotency-Key": "batch-1"}
@@ -184,7 +186,8 @@ def marks_many(report, hub):
 def edits_and_deletes(report, hub):
     id = receive(hub, "+15550100208", "first text").json["id"]
     answer = hub.call("PATCH", f"{API}/messages/{id}", {"text": "second text"})
-    report.same("edited", (answer.status, answer.json["text"], bool(answer.json["edited_at"])), (200, "second text", True))
+    report.same("edited", (answer.status, answer.json["text"], bool(answer.json["edited_at"])),
+                (200, "second text", True))
     report.same("the old text is kept", [r["text"] for r in message(hub, id)["revisions"]], ["first text"])
     report.same("the same text again changes nothing",
                 hub.call("PATCH", f"{API}/messages/{id}", {"text": "second text"}).status, 200)
@@ -266,7 +269,8 @@ def moves_in_the_outbox(report, hub):
     id = send(hub, "+15550100212", "hold me", at="2036-01-01T00:00:00Z").json["id"]
     report.same("held", hub.post(f"{API}/outbox/{id}/hold").json["state"], "held")
     depth = hub.get(API + "/outbox").json
-    report.check("the outbox counts and lists it", depth["held"] >= 1 and id in [m["id"] for m in depth["messages"]], depth)
+    report.check("the outbox counts and lists it", depth["held"] >= 1 and id in [m["id"] for m in depth["messages"]],
+                 depth)
     report.same("only unknown ones are resolved", hub.post(f"{API}/outbox/{id}/resolve", {"arrived": True}).status, 409)
     report.check("released", hub.post(f"{API}/outbox/{id}/release").json["state"] in ("queued", "sending", "delivered"))
     report.same("only held ones are released", hub.post(f"{API}/outbox/{id}/release").status, 409)
@@ -323,8 +327,8 @@ def converses(report, hub):
                 [start.json["id"]])
     report.same("to nobody", hub.call("PUT", path + "/assignee", {"to": None}).json["assigned_to"], None)
     report.check("paused", hub.call("PUT", path + "/pause", {}).json["paused_until"])
-    report.same("until a time", hub.call("PUT", path + "/pause", {"until": "2036-01-01T00:00:00Z"}).json["paused_until"],
-                "2036-01-01T00:00:00.000Z")
+    paused = hub.call("PUT", path + "/pause", {"until": "2036-01-01T00:00:00Z"}).json
+    report.same("until a time", paused["paused_until"], "2036-01-01T00:00:00.000Z")
     report.same("handed back", hub.call("DELETE", path + "/pause").json["paused_until"], None)
     report.same("a past pause is refused", hub.call("PUT", path + "/pause", {"until": 1000}).status, 422)
 
@@ -389,7 +393,8 @@ def syncs(report, hub):
 def syncs_devices(report, hub):
     device = hub.post(API + "/devices", {"name": "phone", "platform": "android", "channel": "sandbox"}).json
     token = device["token"]
-    brought = hub.call("POST", API + "/messages", {"from": "+15550100219", "text": "from the phone", "id": "p-1"}, key=token)
+    brought = hub.call("POST", API + "/messages", {"from": "+15550100219", "text": "from the phone", "id": "p-1"},
+                       key=token)
     report.same("a device hands in without naming a channel", brought.status, 201)
     report.same("and is remembered", message(hub, brought.json["id"])["device_id"], device["id"])
     listed = hub.items(API + "/messages", device=device["id"])
@@ -429,7 +434,8 @@ def converges(report, hub):
 
 
 def speaks_for_the_sandbox(report, hub):
-    said = hub.post(API + "/sandbox/say", {"text": "hi from the phone", "as": "+15550100221", "name": "Sim", "id": "sim-1"})
+    said = hub.post(API + "/sandbox/say", {"text": "hi from the phone", "as": "+15550100221", "name": "Sim",
+                                            "id": "sim-1"})
     report.same("said", (said.status, said.json["text"], said.json["from"]), (201, "hi from the phone", "+15550100221"))
     report.same("the same id is the same message", hub.post(API + "/sandbox/say", {
         "text": "hi from the phone", "as": "+15550100221", "id": "sim-1"}).json["id"], said.json["id"])
@@ -443,8 +449,8 @@ def speaks_for_the_sandbox(report, hub):
 
 
 TESTS = [receives, recognises_duplicates, repeats_requests, receives_batches, filters_lists, tags_and_reads, marks_many,
-         edits_and_deletes, sends, plans, schedules, moves_in_the_outbox, respects_opt_out, converses, keeps_contacts, syncs,
-         syncs_devices, converges, speaks_for_the_sandbox]
+         edits_and_deletes, sends, plans, schedules, moves_in_the_outbox, respects_opt_out, converses, keeps_contacts,
+         syncs, syncs_devices, converges, speaks_for_the_sandbox]
 
 if __name__ == "__main__":
     Report("messages").run(TESTS)

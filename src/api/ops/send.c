@@ -138,12 +138,20 @@ static void stored(struct db_write_item *item)
     }
 }
 
+/* Of what the outbox looks up only the conversation comes from the request as it is. */
+static enum op_done unknown_conversation(struct op_call *call, struct err *err)
+{
+    if (err->code == ERR_NOT_FOUND && field_get(&call->in, "conversation"))
+        find_nothing(call, "conversation", "conversation", err);
+    return OP_FAILED;
+}
+
 static enum op_done plan(struct op_call *call, const struct outbox_request *request, struct err *err)
 {
     struct outbox_plan plan = { 0 };
 
     if (outbox_plan(call->hub, call->arena, request, &plan, err) < 0)
-        return OP_FAILED;
+        return unknown_conversation(call, err);
     call->response.status = 200;
     json_object(&call->out);
     json_bool_at(&call->out, "dry_run", true);
@@ -170,7 +178,7 @@ static enum op_done send(struct op_call *call, struct err *err)
         return plan(call, &sending->write.request, err);
     sending->write.idempotency = call->idempotency;
     if (outbox_prepare(call->hub, call->arena, &sending->write, err) < 0)
-        return OP_FAILED;
+        return unknown_conversation(call, err);
     put_sent(call, &sending->write, sending->write.request.draft ? MESSAGE_DRAFT : MESSAGE_QUEUED);
     op_remember(call);
     sending->write.item.done = stored;
