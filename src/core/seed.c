@@ -136,7 +136,8 @@ static struct conversation_touch touch_of(const struct seeding *seeding,
         .channel_id = seeding->channels[person->channel].id, .peer = str_c(person->address),
         .name = str_c(person->name), .id = person->conversation_id,
         .contact_id = person->contact_id,
-        .now_ms = seeding->plan->now_ms, .last_message_ms = seeding->plan->now_ms - PAST_MS };
+        .now_ms = seeding->plan->now_ms - PAST_MS,
+        .last_message_ms = seeding->plan->now_ms - PAST_MS };
 }
 
 static int people_tx(struct db_session *tx, void *arg, struct err *err)
@@ -258,7 +259,7 @@ static int touch_people(struct db_session *tx, const struct batch *batch, struct
         draft->position = touch->messages++;
         touch->unread += draft->direction == MESSAGE_IN && !draft->read_ms;
         touch->last_message_id = batch->first_id + (draft - drafts);
-        touch->last_message_ms = draft->at_ms;
+        touch->last_message_ms = touch->now_ms = draft->at_ms;
     }
     qsort(touches, count, sizeof *touches, compare_touches);
     if (conversation_touch(tx, touches, count, err))
