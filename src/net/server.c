@@ -7,6 +7,7 @@
 #include "net/server_inside.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 #define EVENT_THREADS_MAX 4
 #define EVENT_STACK_BYTES (256 * 1024)
 #define SMALL_BODY_BYTES (16 * 1024)    /* announced lengths up to this are believed */
-#define ANSWER_BYTES_PER_S (16 * 1024)  /* slower readers are cut */
+#define ANSWER_RATE 16                  /* answers must be read this many times faster than bodies come in */
 
 static _Thread_local struct http_exchange *responding, *answered_later;
 
@@ -166,6 +167,17 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
     }
 }
 
+/* While the server stops, who connects is turned away at once. (Taking the listening socket out of the library's epoll
+ * sets, as MHD_quiesce_daemon does, races with its threads, which do the same, and then aborts.) */
+static enum MHD_Result on_accept(void *cls, const struct sockaddr *address, socklen_t len)
+{
+    struct door *door = cls;
+
+    (void)address;
+    (void)len;
+    return door->server->stopping ? MHD_NO : MHD_YES;
+}
+
 /* The request line is in. The library is about to write over the target. */
 static void *on_target(void *cls, const char *target, struct MHD_Connection *mhd)
 {
@@ -175,8 +187,8 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *mhd
     if (atomic_load(&connection->phase) == PHASE_IDLE)
         connection_enter(connection, PHASE_HEADER, connection->server->limits.header_ms * 1000LL);
     free(connection->target);
-    connection->target = target ? mem_strdup(target) : NULL;
     connection->target_len = target ? strlen(target) : 0;
+    connection->target = target && connection->target_len <= LIMIT_URL_BYTES ? mem_strdup(target) : NULL;
     return NULL;
 }
 
@@ -193,7 +205,7 @@ static enum MHD_Result queue_answer(struct http_exchange *exchange)
     struct http_server *server = exchange->server;
     struct MHD_Response *answer = exchange->answer;
     int64_t patience_us = server->limits.idle_ms * 1000LL +
-                          (int64_t)exchange->answer_len * 1000000 / ANSWER_BYTES_PER_S;
+                          (int64_t)exchange->answer_len * 1000000 / ANSWER_RATE / server->limits.body_bytes_per_s;
     enum MHD_Result result;
 
     connection_enter(exchange->connection, PHASE_REPLY, patience_us);
@@ -390,9 +402,9 @@ int door_start(struct door *door, struct err *err)
     /* TURBO: the library must not shut a socket down that it closes, because it may live on as an event stream. */
     door->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE | MHD_USE_TURBO, 0,
-        NULL, NULL, on_request, door,
+        on_accept, door, on_request, door,
         MHD_OPTION_ARRAY, pool,
-        MHD_OPTION_LISTEN_SOCKET, door->fd,
+        MHD_OPTION_LISTEN_SOCKET, fcntl(door->fd, F_DUPFD_CLOEXEC, 0),     /* the library closes its own, mostly */
         MHD_OPTION_CONNECTION_LIMIT, connections,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, per_address,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)LIMIT_CONNECTION_POOL_BYTES,

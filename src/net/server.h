@@ -1,7 +1,11 @@
 /* server.h - the HTTP library (libmicrohttpd) behind plain requests and responses; only server*.c knows its types. A
  * complete request goes to `respond` on a worker thread of the pool; its answer may come later, from any thread
  * (http_reply). What the library would repair is refused here (DESIGN.md 9): token names, control bytes, one Host,
- * Content-Length xor chunked, counts, sizes, slow headers and bodies. */
+ * Content-Length xor chunked, counts, sizes, slow headers and bodies. Refusals are problem documents and close.
+ *
+ * What libmicrohttpd 0.9.75 keeps to itself: it refuses in its own words (HTML, and closes) what it cannot parse: the
+ * version, a line without colon, a bad Content-Length, broken chunks, a header larger than its 16 KiB. It takes bare LF
+ * between chunks. A client that shuts its sending half down before the answer gets none. */
 #pragma once
 
 #include "base/err.h"

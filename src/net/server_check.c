@@ -262,6 +262,7 @@ int check_request(struct http_exchange *exchange, const struct request_line *lin
         return -1;
     if (!http_1_0 && strcmp(line->version, "HTTP/1.1") != 0)
         return refuse(why, 505, "This version of HTTP is not spoken here.", "Use HTTP/1.1.");
+    exchange->http_1_0 = http_1_0;
     hosts = count_header(request, "Host");
     host = http_header(request, "Host");
     if (hosts > 1 || (hosts == 0 && !http_1_0) || !is_host(host))

@@ -31,8 +31,8 @@ struct connection {
     struct connection *prev, *next;     /* all connections; guarded by the server's lock */
     pthread_mutex_t lock;               /* guards `exchange` against http_stop */
     struct http_exchange *exchange;     /* the request in flight */
-    char *target;                       /* request target as received; NULL before the request line */
-    size_t target_len;                  /* may exceed what is kept: see LIMIT_URL_BYTES */
+    char *target;                       /* request target as received; NULL: none, or longer than LIMIT_URL_BYTES */
+    size_t target_len;
     _Atomic int64_t deadline_us, since_us;
     atomic_int phase;
     int fd;
@@ -65,6 +65,7 @@ struct http_exchange {
     struct buf large;                   /* any other body, grown as bytes arrive */
     int64_t body_since_us;
     struct wire *wire;                  /* answered by http_upgrade or http_stream */
+    bool http_1_0;
     void *data;
 };
 

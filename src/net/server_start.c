@@ -158,9 +158,6 @@ void http_stop(struct http_server *server, int timeout_ms)
 {
     if (!server)
         return;
-    for (int i = 0; i < 2; i++)
-        if (server->doors[i].daemon)
-            MHD_quiesce_daemon(server->doors[i].daemon);
     atomic_store(&server->stopping, true);
     wire_loop_drain(server->loop);
     wait_quiet(server, timeout_ms);

@@ -337,11 +337,12 @@ static bool has_word(struct str list, const char *word)
     return false;
 }
 
-static int check_handshake(const struct http_request *request, struct refusal *why)
+static int check_handshake(const struct http_exchange *exchange, struct refusal *why)
 {
+    const struct http_request *request = &exchange->request;
     struct str key = http_header(request, "Sec-WebSocket-Key"), raw;
 
-    if (request->method != HTTP_GET || !has_word(http_header(request, "Upgrade"), "websocket") ||
+    if (request->method != HTTP_GET || exchange->http_1_0 || !has_word(http_header(request, "Upgrade"), "websocket") ||
         !has_word(http_header(request, "Connection"), "upgrade"))
         return refuse(why, 426, "This address speaks WebSocket.",
                       "Connect with a WebSocket client: GET with Connection: Upgrade and Upgrade: websocket.");
@@ -389,7 +390,7 @@ struct ws *http_upgrade(struct http_exchange *exchange, const char *protocol, co
         exchange_drop(exchange);
         return NULL;
     }
-    if (check_handshake(&exchange->request, &why) != 0) {
+    if (check_handshake(exchange, &why) != 0) {
         reply_refusal(exchange, &why);
         return NULL;
     }

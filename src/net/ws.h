@@ -1,6 +1,6 @@
 /* ws.h - WebSocket (RFC 6455) on a connection taken over from the HTTP server. One event thread serves all sockets;
  * frames sent to many are built once and shared by reference count. No compression, masked frames enforced, ping every
- * 30 s, text and binary messages up to LIMIT_WS_MESSAGE_BYTES. */
+ * 30 s (two without answer: dropped), text messages up to LIMIT_WS_MESSAGE_BYTES; binary ones are refused with 1003. */
 #pragma once
 
 #include "base/err.h"
