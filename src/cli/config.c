@@ -61,27 +61,27 @@ static int run_config(int argc, char **argv)
     struct config *config;
     struct err err = { 0 };
     bool with_origin = false, check = false;
-    char **rest;
-    int count, status;
+    struct config_words words = { argv + 1, argc - 1 };
+    int status;
 
     if (argc > 1 && (!strcmp(argv[1], "get") || !strcmp(argv[1], "set"))) {
         status = run_profile(arena, argc, argv);
         arena_free(arena);
         return status;
     }
-    if (config_load(arena, argc - 1, argv + 1, &config, &rest, &count, &err)) {
+    if (config_load(arena, &words, &config, &err)) {
         status = print_error(&err);
         arena_free(arena);
         return status == 1 ? 2 : status;
     }
-    status = count ? 0 : print_usage(usage, "Say what to do.");
-    for (int i = 0; i < count && !status; i++) {
-        if (!strcmp(rest[i], "check"))
+    status = words.count ? 0 : print_usage(usage, "Say what to do.");
+    for (int i = 0; i < words.count && !status; i++) {
+        if (!strcmp(words.words[i], "check"))
             check = true;
-        else if (!strcmp(rest[i], "--origin"))
+        else if (!strcmp(words.words[i], "--origin"))
             with_origin = true;
-        else if (strcmp(rest[i], "show"))
-            status = print_usage(usage, "Unknown word \"%s\".", rest[i]);
+        else if (strcmp(words.words[i], "show"))
+            status = print_usage(usage, "Unknown word \"%s\".", words.words[i]);
     }
     if (!status && check)
         puts("The configuration is correct.");

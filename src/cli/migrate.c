@@ -19,13 +19,13 @@ static int run_migrate(int argc, char **argv)
     struct config *config;
     struct err err = { 0 };
     struct db *db = NULL;
-    int applied = 0, count, lock = -1, status = 0;
-    char **rest;
+    int applied = 0, lock = -1, status = 0;
+    struct config_words words = { argv + 1, argc - 1 };
 
-    if (config_load(arena, argc - 1, argv + 1, &config, &rest, &count, &err)) {
+    if (config_load(arena, &words, &config, &err)) {
         status = print_error(&err);
-    } else if (count) {
-        status = print_usage(usage, "Unknown word \"%s\".", rest[0]);
+    } else if (words.count) {
+        status = print_usage(usage, "Unknown word \"%s\".", words.words[0]);
     } else if ((lock = folder_open(config, &err)) < 0) {
         status = print_error(&err);
     } else {

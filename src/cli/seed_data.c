@@ -61,15 +61,15 @@ static int run_seed_data(int argc, char **argv)
     struct config *config;
     struct hub hub = { 0 };
     struct err err = { 0 };
-    int count, status, lock = -1;
-    char **rest;
+    int status, lock = -1;
+    struct config_words words = { argv + 1, argc - 1 };
 
-    if (config_load(arena, argc - 1, argv + 1, &config, &rest, &count, &err)) {
+    if (config_load(arena, &words, &config, &err)) {
         status = print_error(&err);
         arena_free(arena);
         return status;
     }
-    status = read_plan(count, rest, &plan);
+    status = read_plan(words.count, words.words, &plan);
     if (!status && (lock = folder_open(config, &err)) < 0)
         status = print_error(&err);
     hub.config = config;

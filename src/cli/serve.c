@@ -144,16 +144,16 @@ static int run_serve(int argc, char **argv)
     struct serving serving = { .arena = arena_new(0), .lock = -1 };
     struct err err = { 0 };
     sigset_t signals;
-    char **rest;
-    int count, status = 0, received;
+    struct config_words words = { argv + 1, argc - 1 };
+    int status = 0, received;
 
-    if (config_load(serving.arena, argc - 1, argv + 1, &serving.config, &rest, &count, &err)) {
+    if (config_load(serving.arena, &words, &serving.config, &err)) {
         print_error(&err);
         arena_free(serving.arena);
         return 2;
     }
-    if (count) {
-        status = print_usage(usage, "Unknown word \"%s\".", rest[0]);
+    if (words.count) {
+        status = print_usage(usage, "Unknown word \"%s\".", words.words[0]);
         arena_free(serving.arena);
         return status;
     }

@@ -91,18 +91,27 @@ static const char *setting_nearest(const char *word)
     return field_nearest(word, names);
 }
 
-static int set(struct arena *arena, struct config *config, int index, struct str value, enum config_origin origin,
-               const char *detail, struct err *err)
+/* One layer being read into a configuration. */
+struct layer {
+    struct arena *arena;
+    struct config *config;
+    enum config_origin origin;
+    struct err *err;
+};
+
+static int set(struct layer *layer, int index, struct str value, const char *detail)
 {
-    if (field_set_text(arena, &config->fields, config_fields[index].name, value, err)) {
+    struct err *err = layer->err;
+
+    if (field_set_text(layer->arena, &layer->config->fields, config_fields[index].name, value, err)) {
         char reason[LIMIT_DETAIL_BYTES];
 
         snprintf(reason, sizeof reason, "%s", err->detail);
         err_field(err, config_fields[index].name, "%s (from %s)", reason, detail);
         return err_hint(err, "%s", config_fields[index].help);
     }
-    config->origins[index] = origin;
-    config->details[index] = detail;
+    layer->config->origins[index] = layer->origin;
+    layer->config->details[index] = detail;
     return 0;
 }
 
@@ -117,20 +126,21 @@ static char *env_name(struct arena *arena, const char *setting)
 
 static int read_environment(struct arena *arena, struct config *config, struct err *err)
 {
+    struct layer layer = { arena, config, CONFIG_ENV, err };
+
     for (size_t i = 0; i < sizeof older_names / sizeof older_names[0]; i++) {
         const char *value = getenv(older_names[i].env);
         int index = setting_find(older_names[i].setting, strlen(older_names[i].setting));
 
         assert(index >= 0);
-        if (value && *value
-            && set(arena, config, index, str_c(value), CONFIG_ENV, older_names[i].env, err))
+        if (value && *value && set(&layer, index, str_c(value), older_names[i].env))
             return -1;
     }
     for (size_t i = 0; i < SETTINGS; i++) {
         const char *name = env_name(arena, config_fields[i].name);
         const char *value = getenv(name);
 
-        if (value && *value && set(arena, config, (int)i, str_c(value), CONFIG_ENV, name, err))
+        if (value && *value && set(&layer, (int)i, str_c(value), name))
             return -1;
     }
     return 0;
@@ -138,8 +148,9 @@ static int read_environment(struct arena *arena, struct config *config, struct e
 
 /* A line "name = value": quotes around the value are taken off; an older environment name works as a name, so that an
  * .env file of the older stacks is understood. */
-static int read_line(struct arena *arena, struct config *config, struct str line, const char *where, struct err *err)
+static int read_line(struct layer *layer, struct str line, const char *where)
 {
+    struct err *err = layer->err;
     struct str name, value = line;
     int index = -1;
 
@@ -160,23 +171,24 @@ static int read_line(struct arena *arena, struct config *config, struct str line
         if (str_is(name, older_names[i].env))
             index = setting_find(older_names[i].setting, strlen(older_names[i].setting));
     for (size_t i = 0; index < 0 && i < SETTINGS; i++)
-        if (str_is(name, env_name(arena, config_fields[i].name)))
+        if (str_is(name, env_name(layer->arena, config_fields[i].name)))
             index = (int)i;
     if (index < 0 && strstr(where, ".env:") == where)
         return 0;   /* an .env file is shared with other programs */
     if (index < 0) {
-        const char *nearest = setting_nearest(str_dup(arena, name));
+        const char *nearest = setting_nearest(str_dup(layer->arena, name));
 
         err_set(err, ERR_INVALID, "%s: unknown setting \"%.*s\".", where, STR_FMT(name));
         return err_hint(err, nearest ? "Did you mean \"%s\"?" : "`message-hub config show` lists all settings.%s",
                         nearest ? nearest : "");
     }
-    return set(arena, config, index, value, CONFIG_FILE, where, err);
+    return set(layer, index, value, where);
 }
 
 /* Reads one file; `required` says whether its absence is an error. */
 static int read_file(struct arena *arena, struct config *config, const char *path, bool required, struct err *err)
 {
+    struct layer layer = { arena, config, CONFIG_FILE, err };
     FILE *file = fopen(path, "re");
     char *text = arena_alloc(arena, CONFIG_FILE_BYTES + 1);
     struct str rest, line;
@@ -195,64 +207,67 @@ static int read_file(struct arena *arena, struct config *config, const char *pat
         return err_set(err, ERR_TOO_LARGE, "The configuration file %s is larger than 64 KiB.", path);
     rest = (struct str){ text, length };
     while (str_split(&rest, '\n', &line))
-        if (read_line(arena, config, line, arena_printf(arena, "%s:%d", path, ++number), err))
+        if (read_line(&layer, line, arena_printf(arena, "%s:%d", path, ++number)))
             return -1;
     return 0;
 }
 
-/* Takes "--name=value", "--name value", "--name" and "--no-name" (flags) out of argv. */
-static int read_flags(struct arena *arena, int argc, char **argv, struct config *config, char **rest, int *rest_count,
-                      struct err *err)
+/* One word of the command line that may be a setting: 1 taken, 0 it is none, -1 wrong. `next` is the word behind it (may be
+ * NULL); `*took_next` says whether that was its value. */
+static int read_flag(struct layer *layer, const char *word, const char *next, bool *took_next)
 {
-    for (int i = 0; i < argc; i++) {
-        const char *name = argv[i] + 2, *equals;
-        struct str value;
-        int index;
+    const char *name = word + 2, *equals = strchr(name, '='), *value = equals ? equals + 1 : next;
+    bool no = !strncmp(name, "no-", 3);
+    int index = setting_find(name, equals ? (size_t)(equals - name) : strlen(name));
 
-        if (strncmp(argv[i], "--", 2)) {
-            rest[(*rest_count)++] = argv[i];
-            continue;
-        }
-        equals = strchr(name, '=');
-        index = setting_find(name, equals ? (size_t)(equals - name) : strlen(name));
-        if (index < 0 && !strncmp(name, "no-", 3)) {
-            index = setting_find(name + 3, strlen(name + 3));
-            if (index >= 0 && config_fields[index].type == FIELD_BOOL
-                && set(arena, config, index, STR("false"), CONFIG_FLAG, argv[i], err))
-                return -1;
-            if (index >= 0)
-                continue;
-        }
-        if (index < 0) {
-            rest[(*rest_count)++] = argv[i];
-            continue;
-        }
-        if (equals)
-            value = str_c(equals + 1);
-        else if (config_fields[index].type == FIELD_BOOL)
-            value = STR("true");
-        else if (i + 1 < argc)
-            value = str_c(argv[++i]);
-        else
-            return err_set(err, ERR_INVALID, "--%s needs a value.", config_fields[index].name);
-        if (set(arena, config, index, value, CONFIG_FLAG, arena_printf(arena, "--%s", config_fields[index].name), err))
+    *took_next = false;
+    if (index < 0 && no && (index = setting_find(name + 3, strlen(name + 3))) >= 0
+        && config_fields[index].type == FIELD_BOOL)
+        return set(layer, index, STR("false"), word) ? -1 : 1;
+    if (index < 0)
+        return 0;
+    if (!equals && config_fields[index].type == FIELD_BOOL)
+        value = "true";
+    else if (!value)
+        return err_set(layer->err, ERR_INVALID, "--%s needs a value.", config_fields[index].name);
+    else
+        *took_next = !equals;
+    return set(layer, index, str_c(value), arena_printf(layer->arena, "--%s", config_fields[index].name)) ? -1 : 1;
+}
+
+/* Takes "--name=value", "--name value", "--name" and "--no-name" (flags) out of the words. */
+static int read_flags(struct arena *arena, const struct config_words *words, struct config *config,
+                      struct config_words *rest, struct err *err)
+{
+    struct layer layer = { arena, config, CONFIG_FLAG, err };
+
+    rest->words = arena_array(arena, (size_t)words->count + 1, sizeof *rest->words);
+    rest->count = 0;
+    for (int i = 0; i < words->count; i++) {
+        bool took_next = false;
+        int taken = 0;
+
+        if (!strncmp(words->words[i], "--", 2))
+            taken = read_flag(&layer, words->words[i], i + 1 < words->count ? words->words[i + 1] : NULL, &took_next);
+        if (taken < 0)
             return -1;
+        if (!taken)
+            rest->words[rest->count++] = words->words[i];
+        i += took_next;
     }
     return 0;
 }
 
 /* The layers are read from strongest to weakest to find the file, then applied from weakest to strongest. */
-int config_load(struct arena *arena, int argc, char **argv, struct config **out, char ***rest, int *rest_count,
-                struct err *err)
+int config_load(struct arena *arena, struct config_words *words, struct config **out, struct err *err)
 {
     struct config *probe = arena_alloc(arena, sizeof *probe);
     struct config *config = arena_alloc(arena, sizeof *config);
-    char **left = arena_array(arena, (size_t)argc + 1, sizeof *left);
-    int left_count = 0;
+    struct config_words rest;
     const char *file, *data;
 
     field_begin(arena, config_fields, &probe->fields);
-    if (read_environment(arena, probe, err) || read_flags(arena, argc, argv, probe, left, &left_count, err))
+    if (read_environment(arena, probe, err) || read_flags(arena, words, probe, &rest, err))
         return -1;
     file = config_text(probe, "config");
     data = config_text(probe, "data");
@@ -262,15 +277,11 @@ int config_load(struct arena *arena, int argc, char **argv, struct config **out,
     if (file ? read_file(arena, config, file, true, err)
              : read_file(arena, config, arena_printf(arena, "%s/message-hub.conf", data ? data : "data"), false, err))
         return -1;
-    left_count = 0;
-    if (read_environment(arena, config, err) || read_flags(arena, argc, argv, config, left, &left_count, err)
+    if (read_environment(arena, config, err) || read_flags(arena, words, config, &rest, err)
         || field_finish(arena, &config->fields, err))
         return -1;
     *out = config;
-    if (rest)
-        *rest = left;
-    if (rest_count)
-        *rest_count = left_count;
+    *words = rest;
     return 0;
 }
 

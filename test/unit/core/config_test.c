@@ -33,12 +33,11 @@ static void write_file(const char *name, const char *text)
 
 static int load(struct arena *arena, char **argv, struct config **config, struct err *err)
 {
-    int argc = 0, rest_count;
-    char **rest;
+    struct config_words words = { argv, 0 };
 
-    while (argv[argc])
-        argc++;
-    return config_load(arena, argc, argv, config, &rest, &rest_count, err);
+    while (argv[words.count])
+        words.count++;
+    return config_load(arena, &words, config, err);
 }
 
 static void test_precedence(void **state)
@@ -109,16 +108,16 @@ static void test_rest_is_left(void **state)
     struct arena *arena = arena_new(0);
     struct config *config;
     struct err err = { 0 };
-    char **rest;
-    int rest_count;
     char *argv[] = { "serve", "--data", "/d", "--unknown", "x" };
 
+    struct config_words words = { argv, 5 };
+
     (void)state;
-    assert_int_equal(config_load(arena, 5, argv, &config, &rest, &rest_count, &err), 0);
-    assert_int_equal(rest_count, 3);
-    assert_string_equal(rest[0], "serve");
-    assert_string_equal(rest[1], "--unknown");
-    assert_string_equal(rest[2], "x");
+    assert_int_equal(config_load(arena, &words, &config, &err), 0);
+    assert_int_equal(words.count, 3);
+    assert_string_equal(words.words[0], "serve");
+    assert_string_equal(words.words[1], "--unknown");
+    assert_string_equal(words.words[2], "x");
     assert_string_equal(config_text(config, "data"), "/d");
     arena_free(arena);
 }
