@@ -39,6 +39,43 @@ struct pool {
     bool stopping;
 };
 
+static void *run(void *arg);
+
+/* With the lock held. A thread that cannot be had now is missed only for speed, unless it would be the first. */
+static void add_thread(struct pool *pool)
+{
+    struct pool_thread *slot = pool->threads;
+    pthread_attr_t attributes;
+    int status;
+
+    while (slot->state == THREAD_RUNNING)
+        slot++;
+    if (slot->state == THREAD_ENDED)
+        pthread_join(slot->thread, NULL);
+    slot->pool = pool;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, pool->options.stack_bytes ? pool->options.stack_bytes : STACK_BYTES);
+    status = pthread_create(&slot->thread, &attributes, run, slot);
+    pthread_attr_destroy(&attributes);
+    slot->state = status == 0 ? THREAD_RUNNING : THREAD_NONE;
+    if (status == 0)
+        pool->alive++;
+    else if (pool->alive == 0)
+        mem_exhausted(STACK_BYTES);
+}
+
+/* With the lock held: get one more thread to the waiting work, if there is one to get. */
+static void call_one(struct pool *pool)
+{
+    if (pool->idle == 0) {
+        if (pool->alive < pool->options.threads_max && !pool->stopping)
+            add_thread(pool);
+    } else if (!pool->waking) {
+        pool->waking = true;
+        pthread_cond_signal(&pool->wake);
+    }
+}
+
 static bool wait_for_work(struct pool *pool)
 {
     struct timespec until;
@@ -80,11 +117,9 @@ static void *run(void *arg)
         pool->head = (pool->head + 1) % pool->options.queue_max;
         pool->waiting--;
         pool->running++;
-        /* Wake the next only now: with short work the one that is awake takes the whole burst. */
-        if (pool->waiting > 0 && pool->idle > 0 && !pool->waking) {
-            pool->waking = true;
-            pthread_cond_signal(&pool->wake);
-        }
+        /* Call the next only now: with short work the one that is awake takes the whole burst. */
+        if (pool->waiting > 0)
+            call_one(pool);
         pthread_mutex_unlock(&pool->lock);
         item.work(item.arg);
         pthread_mutex_lock(&pool->lock);
@@ -94,29 +129,6 @@ static void *run(void *arg)
     self->state = THREAD_ENDED;
     pthread_mutex_unlock(&pool->lock);
     return NULL;
-}
-
-/* With the lock held. A thread that cannot be had now is missed only for speed, unless it would be the first. */
-static void add_thread(struct pool *pool)
-{
-    struct pool_thread *slot = pool->threads;
-    pthread_attr_t attributes;
-    int status;
-
-    while (slot->state == THREAD_RUNNING)
-        slot++;
-    if (slot->state == THREAD_ENDED)
-        pthread_join(slot->thread, NULL);
-    slot->pool = pool;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, pool->options.stack_bytes ? pool->options.stack_bytes : STACK_BYTES);
-    status = pthread_create(&slot->thread, &attributes, run, slot);
-    pthread_attr_destroy(&attributes);
-    slot->state = status == 0 ? THREAD_RUNNING : THREAD_NONE;
-    if (status == 0)
-        pool->alive++;
-    else if (pool->alive == 0)
-        mem_exhausted(STACK_BYTES);
 }
 
 struct pool *pool_new(const struct pool_options *options)
@@ -144,23 +156,14 @@ struct pool *pool_new(const struct pool_options *options)
 
 bool pool_add(struct pool *pool, pool_work *work, void *arg)
 {
-    bool signal = false;
-
     pthread_mutex_lock(&pool->lock);
     if (pool->stopping || pool->waiting == pool->options.queue_max) {
         pthread_mutex_unlock(&pool->lock);
         return false;
     }
     pool->queue[(pool->head + pool->waiting++) % pool->options.queue_max] = (struct item){ work, arg };
-    if (pool->idle == 0) {
-        if (pool->alive < pool->options.threads_max)
-            add_thread(pool);
-    } else if (!pool->waking) {
-        signal = pool->waking = true;
-    }
+    call_one(pool);
     pthread_mutex_unlock(&pool->lock);
-    if (signal)
-        pthread_cond_signal(&pool->wake);
     return true;
 }
 
