@@ -52,7 +52,7 @@ static int run_profile(struct arena *arena, int argc, char **argv)
     }
     if (count != 3)
         return print_usage(usage, "`config %s` needs %s.", words[0], !strcmp(words[0], "get") ? "a name" : "a name and a value");
-    return target_set(arena, profile, words[1], words[2], &err) ? print_error(&err) : 0;
+    return target_set(arena, profile, words[1], words[2], &err) ? print_failure(&err) : 0;
 }
 
 static int run_config(int argc, char **argv)
@@ -70,7 +70,7 @@ static int run_config(int argc, char **argv)
         return status;
     }
     if (config_load(arena, &words, &config, &err)) {
-        status = print_error(&err);
+        status = print_failure(&err);
         arena_free(arena);
         return status == 1 ? 2 : status;
     }

@@ -23,11 +23,11 @@ static int run_migrate(int argc, char **argv)
     struct config_words words = { argv + 1, argc - 1 };
 
     if (config_load(arena, &words, &config, &err)) {
-        status = print_error(&err);
+        status = print_failure(&err);
     } else if (words.count) {
         status = print_usage(usage, "Unknown word \"%s\".", words.words[0]);
     } else if ((lock = folder_open(config, &err)) < 0) {
-        status = print_error(&err);
+        status = print_failure(&err);
     } else {
         options.url = config_text(config, "database-url");
         if (!options.url)
@@ -35,7 +35,7 @@ static int run_migrate(int argc, char **argv)
         options.manual = true;
         db = db_open(&options, &err);
         if (!db || migrate(db, migrations, &applied, &err))
-            status = print_error(&err);
+            status = print_failure(&err);
         else
             printf("%d applied, the schema is %d.\n", applied, migrate_version(db, &err));
     }

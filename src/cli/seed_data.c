@@ -65,16 +65,16 @@ static int run_seed_data(int argc, char **argv)
     struct config_words words = { argv + 1, argc - 1 };
 
     if (config_load(arena, &words, &config, &err)) {
-        status = print_error(&err);
+        status = print_failure(&err);
         arena_free(arena);
         return status;
     }
     status = read_plan(words.count, words.words, &plan);
     if (!status && (lock = folder_open(config, &err)) < 0)
-        status = print_error(&err);
+        status = print_failure(&err);
     hub.config = config;
     if (!status && (hub_open(&hub, &err) || fill(&hub, &plan, &err)))
-        status = print_error(&err);
+        status = print_failure(&err);
     if (hub.link[0])
         printf("one-time admin key: %s\n", hub.link);
     if (hub.db)

@@ -148,7 +148,7 @@ static int run_serve(int argc, char **argv)
     int status = 0, received;
 
     if (config_load(serving.arena, &words, &serving.config, &err)) {
-        print_error(&err);
+        print_failure(&err);
         arena_free(serving.arena);
         return 2;
     }
@@ -166,7 +166,7 @@ static int run_serve(int argc, char **argv)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     if (open_all(&serving, &err)) {
         close_all(&serving);
-        return print_error(&err);
+        return print_failure(&err);
     }
     announce(&serving);
     sigwait(&signals, &received);

@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-int print_error(const struct err *err)
+int print_failure(const struct err *err)
 {
     fprintf(stderr, "message-hub: %s\n", err->detail[0] ? err->detail : err_word(err->code));
     if (err->hint[0])

@@ -76,7 +76,7 @@ static int problem(const struct hub_answer *answer)
         snprintf(err.hint, sizeof err.hint, "%s", str_printable(arena, json_text(json_get(json, "hint")), true));
     if (err.code == ERR_UNAUTHENTICATED && !err.hint[0])
         err_hint(&err, "Give a key: message-hub config set key mh_...");
-    status = print_error(&err);
+    status = print_failure(&err);
     arena_free(arena);
     return status;
 }
@@ -95,7 +95,7 @@ static int call_once(struct arena *arena, const struct request *request, const s
 
     if (hub_call(&call, answer, &err)) {
         buf_fini(&answer->body);
-        return print_error(&err);
+        return print_failure(&err);
     }
     if (answer->status >= 400) {
         int status = problem(answer);
@@ -164,7 +164,7 @@ static int run_lines(struct arena *arena, int argc, char **argv, const struct re
         words[0] = line;
         memcpy(words + 1, argv, (size_t)argc * sizeof *words);
         if (request_read(arena, first->op, argc + 1, words, &request, &err))
-            status = print_error(&err);
+            status = print_failure(&err);
         else
             status = run_one(arena, &request, target);
         done += status == 0;
@@ -183,7 +183,7 @@ static int run_verb(const struct op *op, int argc, char **argv)
     int status = 0;
 
     if (request_read(arena, op, argc, argv, &request, &err) || target_find(arena, &request.target, &target, &err))
-        status = print_error(&err);
+        status = print_failure(&err);
     else if (request.help)
         remote_help(op);
     else if (op->flags & OP_STREAM)
@@ -215,7 +215,7 @@ static int unknown_verb(const char *word)
     err_set(&err, ERR_INVALID, "There is no command \"%s\".", word);
     err_hint(&err, nearest ? "Did you mean \"message-hub %s\"?" : "`message-hub help` lists all commands.%s",
              nearest ? nearest : "");
-    return print_error(&err);
+    return print_failure(&err);
 }
 
 int remote_main(int argc, char **argv)

@@ -69,7 +69,7 @@ int stream_follow(struct arena *arena, const struct request *request, const stru
         if (!status && answer.status >= 400) {
             err_set(&err, answer.status == 401 ? ERR_UNAUTHENTICATED : answer.status == 410 ? ERR_GONE : ERR_INVALID,
                     "The hub answered %d: %s", answer.status, answer.body.data ? answer.body.data : "");
-            status = print_error(&err);
+            status = print_failure(&err);
             buf_fini(&answer.body);
             break;
         }
@@ -77,7 +77,7 @@ int stream_follow(struct arena *arena, const struct request *request, const stru
         if (follow.left == 0)
             break;
         if (status && tries == 0) {
-            status = print_error(&err);
+            status = print_failure(&err);
             break;
         }
         if (follow.heard)
