@@ -26,14 +26,14 @@ int find_nothing(struct op_call *call, const char *field, const char *what, stru
 
 int find_channel(struct op_call *call, const char *field, struct channel *out, struct err *err)
 {
-    int found = channel_find(call->hub->db, call->arena, call->tenant_id, field_text(&call->in, field), out, err);
+    int found = channel_load(call->hub->db, call->arena, CHANNEL_NAME(call->tenant_id, field_text(&call->in, field)), out, err);
 
     return found == 0 ? find_nothing(call, field, "channel", err) : found < 0 ? -1 : 0;
 }
 
 static int load(struct op_call *call, int64_t id, struct channel *out, struct err *err)
 {
-    return channel_load(call->hub->db, call->arena, call->tenant_id, id, out, err);
+    return channel_load(call->hub->db, call->arena, CHANNEL_ID(call->tenant_id, id), out, err);
 }
 
 /* The channel that the key's device belongs to; 0: none. */

@@ -300,32 +300,29 @@ static int find(struct db *db, struct arena *arena, const struct lookup *lookup,
     return found == 1 && view(arena, &stored, out, err) < 0 ? -1 : found;
 }
 
-int channel_load(struct db *db, struct arena *arena, int64_t tenant_id, int64_t id,
-                 struct channel *out, struct err *err)
+static int load_by_id(struct db *db, struct arena *arena, struct channel_ref ref, struct channel *out, struct err *err)
 {
     const struct lookup lookup = {
-        arena_printf(arena, "id %lld %lld", (long long)tenant_id, (long long)id), tenant_id,
-        SELECT_CHANNEL "WHERE c.tenant_id = $1 AND c.id = $2", { db_int(tenant_id), db_int(id) }, 2,
+        arena_printf(arena, "id %lld %lld", (long long)ref.tenant_id, (long long)ref.id), ref.tenant_id,
+        SELECT_CHANNEL "WHERE c.tenant_id = $1 AND c.id = $2", { db_int(ref.tenant_id), db_int(ref.id) }, 2,
     };
 
     return find(db, arena, &lookup, out, err);
 }
 
-int channel_find(struct db *db, struct arena *arena, int64_t tenant_id, struct str name,
-                 struct channel *out, struct err *err)
+int channel_load(struct db *db, struct arena *arena, struct channel_ref ref, struct channel *out, struct err *err)
 {
     const struct lookup lookup = {
-        arena_printf(arena, "name %lld %.*s", (long long)tenant_id, STR_FMT(name)),
-        tenant_id,
-        SELECT_CHANNEL "WHERE c.tenant_id = $1 AND c.name = $2",
-        { db_int(tenant_id), db_text(name) },
-        2,
+        arena_printf(arena, "name %lld %.*s", (long long)ref.tenant_id, STR_FMT(ref.name)), ref.tenant_id,
+        SELECT_CHANNEL "WHERE c.tenant_id = $1 AND c.name = $2", { db_int(ref.tenant_id), db_text(ref.name) }, 2,
     };
-    int64_t id;
-    int found =
-        id_decode(ID_CHANNEL, name, &id) ? channel_load(db, arena, tenant_id, id, out, err) : 0;
+    int found = 0;
 
-    if (found != 0 || !name.data || !str_utf8_valid(name))
+    if (!ref.name.data)
+        return load_by_id(db, arena, ref, out, err);
+    if (id_decode(ID_CHANNEL, ref.name, &ref.id))
+        found = load_by_id(db, arena, ref, out, err);
+    if (found != 0 || !str_utf8_valid(ref.name))
         return found;
     return find(db, arena, &lookup, out, err);
 }

@@ -98,14 +98,18 @@ const struct channel_driver *channel_driver_find(struct str kind);
 /* The columns of the table `channels`: of struct channel_row (core/channel_row.h). */
 extern const struct column channel_columns[];
 
-/* Load a configured channel into the arena: by id, by name or public id text within a tenant, by
- * hook over all tenants. 1 found, 0 not, -1 failed (ERR_INVALID: the row's kind or settings do not
- * fit this build). Loaded channels are cached per process, for a second at most, and dropped when
- * their row changes here or, by notification, elsewhere. */
-int channel_load(struct db *db, struct arena *arena, int64_t tenant_id, int64_t id,
-                 struct channel *out, struct err *err);
-int channel_find(struct db *db, struct arena *arena, int64_t tenant_id, struct str name,
-                 struct channel *out, struct err *err);
+/* Which channel: by its id, or by name (or public id as text), within a tenant. */
+struct channel_ref {
+    int64_t tenant_id, id;
+    struct str name;
+};
+#define CHANNEL_ID(tenant, number) ((struct channel_ref){ .tenant_id = (tenant), .id = (number) })
+#define CHANNEL_NAME(tenant, text) ((struct channel_ref){ .tenant_id = (tenant), .name = (text) })
+
+/* Load a configured channel into the arena; channel_by_hook looks over all tenants. 1 found, 0 not, -1 failed
+ * (ERR_INVALID: the row's kind or settings do not fit this build). Loaded channels are cached per process, for a second
+ * at most, and dropped when their row changes here or, by notification, elsewhere. */
+int channel_load(struct db *db, struct arena *arena, struct channel_ref ref, struct channel *out, struct err *err);
 int channel_by_hook(struct db *db, struct arena *arena, struct str hook, struct channel *out,
                     struct err *err);
 

@@ -151,7 +151,7 @@ static int forward(struct burst *burst, const struct rule_forward *to, struct er
     struct outbox_request request = request_of(burst, text, ORIGIN_RULE);
     struct channel channel;
     int64_t id;
-    int found = channel_find(burst->hub->db, burst->arena, burst->job.tenant_id, to->channel, &channel, err);
+    int found = channel_load(burst->hub->db, burst->arena, CHANNEL_NAME(burst->job.tenant_id, to->channel), &channel, err);
 
     if (found < 0 && err->code == ERR_UNAVAILABLE)
         return -1;

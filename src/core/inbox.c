@@ -149,7 +149,7 @@ int inbox_prepare(struct hub *hub, struct arena *arena, struct inbox_write *writ
 {
     struct inbox_prepared *prepared = arena_alloc(arena, sizeof *prepared);
     struct channel *channel = arena_alloc(arena, sizeof *channel);
-    int found = channel_load(hub->db, arena, write->tenant_id, write->channel_id, channel, err);
+    int found = channel_load(hub->db, arena, CHANNEL_ID(write->tenant_id, write->channel_id), channel, err);
 
     if (found == 0)
         return err_set(err, ERR_NOT_FOUND, "There is no such channel.");

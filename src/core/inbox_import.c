@@ -159,7 +159,7 @@ static int submit(struct hub *hub, struct arena *arena, struct import *import, s
     struct pending *pending = import->pending;
     struct channel channel;
     struct str name = import->write.cursor;
-    int found = channel_find(hub->db, arena, import->write.tenant_id, name, &channel, err);
+    int found = channel_load(hub->db, arena, CHANNEL_NAME(import->write.tenant_id, name), &channel, err);
 
     import->write.cursor = (struct str){ 0 };
     if (found < 0)

@@ -67,7 +67,7 @@ int outbox_route(struct hub *hub, struct arena *arena, const struct outbox_reque
             return -1;
         channel_id = conversation.channel_id;
     }
-    found = channel_load(hub->db, arena, request->tenant_id, channel_id, &out->channel, err);
+    found = channel_load(hub->db, arena, CHANNEL_ID(request->tenant_id, channel_id), &out->channel, err);
     if (found == 0)
         return err_set(err, ERR_NOT_FOUND, "There is no such channel.");
     if (found < 0)

@@ -215,7 +215,7 @@ static int count_parts(struct hub *hub, struct deed *deed, struct err *err)
     if (session)
         db_read_end(session);
     if (found == 1)
-        found = channel_load(hub->db, arena, deed->tenant_id, message.channel_id, &channel, err);
+        found = channel_load(hub->db, arena, CHANNEL_ID(deed->tenant_id, message.channel_id), &channel, err);
     if (found == 1 && channel.driver)
         deed->parts = split_count(channel.driver, message.text);
     if (found == 0)

@@ -67,8 +67,7 @@ static int add_channel(struct seeding *seeding, const struct channel_driver *dri
 {
     struct channel *channel = &seeding->channels[seeding->channel_count];
     int64_t tenant_id = seeding->plan->tenant_id;
-    int found = channel_find(seeding->hub->db, seeding->arena, tenant_id, str_c(name), channel,
-                             err);
+    int found = channel_load(seeding->hub->db, seeding->arena, CHANNEL_NAME(tenant_id, str_c(name)), channel, err);
 
     if (found == 0) {
         struct channel_edit edit = channel_edit(seeding->arena, tenant_id,
@@ -79,7 +78,7 @@ static int add_channel(struct seeding *seeding, const struct channel_driver *dri
         edit.settings = json_parse(seeding->arena, STR("{}"), err);
         if (edit.id < 0 || db_write(seeding->hub->db, channel_add, &edit, err))
             return -1;
-        found = channel_load(seeding->hub->db, seeding->arena, tenant_id, edit.id, channel, err);
+        found = channel_load(seeding->hub->db, seeding->arena, CHANNEL_ID(tenant_id, edit.id), channel, err);
     }
     if (found == 1)
         seeding->channel_count++;

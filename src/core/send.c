@@ -330,7 +330,7 @@ static int look_up(struct sending *s, struct err *err)
 /* 1 ready to send, 0 the message was ended because its channel cannot be used, -1. */
 static int prepare(struct sending *s, struct err *err)
 {
-    int found = channel_load(s->hub->db, s->arena, s->send.tenant_id, s->send.channel_id, &s->channel, err);
+    int found = channel_load(s->hub->db, s->arena, CHANNEL_ID(s->send.tenant_id, s->send.channel_id), &s->channel, err);
 
     if (found < 0 && err->code == ERR_UNAVAILABLE)
         return -1;
@@ -380,7 +380,7 @@ int send_take_over(struct hub *hub, const struct queue_send *send, int64_t stale
     struct tried tried = { .outcome = SEND_UNSURE, .result = { .code = STR("lease_expired"),
         .hint = STR("The worker that sent it died or stood still before it had an answer.") } };
     struct queue_finish finish = finish_of(&s, QUEUE_RELEASE);
-    int found = channel_load(hub->db, s.arena, send->tenant_id, send->channel_id, &s.channel, err), result = -1;
+    int found = channel_load(hub->db, s.arena, CHANNEL_ID(send->tenant_id, send->channel_id), &s.channel, err), result = -1;
 
     s.driver = found == 1 ? s.channel.driver : NULL;
     finish.stale_ms = stale_ms + 1;

@@ -228,7 +228,7 @@ int worker_poll_channel(struct hub *hub, int64_t tenant_id, int64_t channel_id, 
     struct events events = { .arena = arena };
     struct str cursor = { 0 }, before;
     struct channel channel;
-    int found = channel_load(hub->db, arena, tenant_id, channel_id, &channel, err);
+    int found = channel_load(hub->db, arena, CHANNEL_ID(tenant_id, channel_id), &channel, err);
 
     if (found == 1 && read_cursor(hub, arena, &channel, &cursor, err))
         found = -1;

@@ -173,7 +173,7 @@ static void check_in(struct db *db, struct arena *arena, const struct channel_dr
     edit.name = STR("renamed");
     if (db_write(db, channel_update, &edit, &err) < 0)
         test_problem("it is not renamed: %s", err.detail);
-    else if (channel_find(db, arena, 1, STR("renamed"), &channel, &err) != 1)
+    else if (channel_load(db, arena, CHANNEL_NAME(1, STR("renamed")), &channel, &err) != 1)
         test_problem("its new name does not find it: %s", err.detail);
     else
         check_loaded(driver, given, &channel);

@@ -37,7 +37,7 @@ static int find(struct op_call *call, int64_t *id, struct err *err)
 
     if (id_decode(ID_CHANNEL, name, id))
         return 0;
-    found = channel_find(call->hub->db, call->arena, call->tenant_id, name, &channel, err);
+    found = channel_load(call->hub->db, call->arena, CHANNEL_NAME(call->tenant_id, name), &channel, err);
     if (found == 1)
         *id = channel.id;
     return found == 0 ? op_not_found(call, err) : found < 0 ? -1 : 0;
@@ -248,7 +248,7 @@ static enum op_done test(struct op_call *call, struct err *err)
 
     if (find(call, &id, err) < 0)
         return OP_FAILED;
-    found = channel_load(call->hub->db, call->arena, call->tenant_id, id, channel, err);
+    found = channel_load(call->hub->db, call->arena, CHANNEL_ID(call->tenant_id, id), channel, err);
     if (found < 1)
         return found < 0 ? OP_FAILED : op_not_found(call, err);
     call->later = channel;

@@ -48,7 +48,7 @@ static int find_channel(struct op_call *call, int64_t *channel_id, struct err *e
 
     if (!name.data)
         return 0;
-    found = channel_find(call->hub->db, call->arena, call->tenant_id, name, &channel, err);
+    found = channel_load(call->hub->db, call->arena, CHANNEL_NAME(call->tenant_id, name), &channel, err);
     if (found == 1)
         *channel_id = channel.id;
     if (found == 0) {

@@ -171,7 +171,7 @@ static int next_order(struct op_call *call, struct queue_order *order, struct er
     db_read_end(session);
     for (size_t i = 0; i < count && !failed; i++) {
         struct channel channel;
-        int found = channel_load(call->hub->db, call->arena, call->tenant_id, ready[i].channel_id, &channel, err);
+        int found = channel_load(call->hub->db, call->arena, CHANNEL_ID(call->tenant_id, ready[i].channel_id), &channel, err);
 
         if (found < 0)
             return -1;

@@ -146,7 +146,7 @@ static int read_subject(struct op_call *call, struct rule_subject *subject, stru
                                       .type = field_text(&call->in, "type") };
     if (!name.data)
         return 0;
-    found = channel_find(call->hub->db, call->arena, call->tenant_id, name, &channel, err);
+    found = channel_load(call->hub->db, call->arena, CHANNEL_NAME(call->tenant_id, name), &channel, err);
     if (found == 0) {
         err_field(err, "channel", "There is no channel \"%.60s\".", str_printable(call->arena, name, true));
         return err_hint(err, "`message-hub channels` lists them.");

@@ -153,7 +153,7 @@ static enum op_done receipt(struct op_call *call, struct err *err)
 
     if (find_named_message(call, "message", &message, err) < 0)
         return OP_FAILED;
-    found = channel_load(call->hub->db, call->arena, call->tenant_id, message.channel_id, &channel, err);
+    found = channel_load(call->hub->db, call->arena, CHANNEL_ID(call->tenant_id, message.channel_id), &channel, err);
     if (found != 1)
         return found < 0 ? OP_FAILED : (enum op_done)find_nothing(call, "message", "message", err);
     if (check_kind(&channel, "message", err) < 0)

@@ -179,7 +179,7 @@ static void found_by_id_name_and_hook(void **state)
     struct err err = { 0 };
 
     (void)state;
-    assert_int_equal(channel_load(db, arena, 1, 11, &channel, &err), 1);
+    assert_int_equal(channel_load(db, arena, CHANNEL_ID(1, 11), &channel, &err), 1);
     assert_ptr_equal(channel.driver, &channel_fake);
     assert_string_equal(channel_text(&channel, "token"), "s3cret-1");
     assert_string_equal(channel_text(&channel, "base_url"), "http://p.test");
@@ -187,13 +187,13 @@ static void found_by_id_name_and_hook(void **state)
     assert_int_equal(channel_number(&channel, "slot", 0), 2);
     assert_false(channel_flag(&channel, "loud"));
     assert_string_equal(channel.region, "GB");
-    assert_int_equal(channel_find(db, arena, 1, STR("first"), &channel, &err), 1);
+    assert_int_equal(channel_load(db, arena, CHANNEL_NAME(1, STR("first")), &channel, &err), 1);
     assert_int_equal(
-        channel_find(db, arena, 1, str_c(id_text(arena, ID_CHANNEL, 11)), &channel, &err), 1);
+        channel_load(db, arena, CHANNEL_NAME(1, str_c(id_text(arena, ID_CHANNEL, 11))), &channel, &err), 1);
     assert_int_equal(channel_by_hook(db, arena, row.hook, &channel, &err), 1);
     assert_int_equal(channel.id, 11);
-    assert_int_equal(channel_load(db, arena, 1, 12, &channel, &err), 0);
-    assert_int_equal(channel_find(db, arena, 1, STR("second"), &channel, &err), 0);
+    assert_int_equal(channel_load(db, arena, CHANNEL_ID(1, 12), &channel, &err), 0);
+    assert_int_equal(channel_load(db, arena, CHANNEL_NAME(1, STR("second")), &channel, &err), 0);
     assert_int_equal(channel_by_hook(db, arena, STR("nobody's"), &channel, &err), 0);
     assert_int_equal(channel_by_hook(db, arena, STR("\xff\xfe"), &channel, &err), 0);
     assert_int_equal(channel_by_hook(db, arena, STR(""), &channel, &err), 0);
@@ -207,14 +207,14 @@ static void tenants_are_apart(void **state)
 
     (void)state;
     add(1, 11, "first");
-    assert_int_equal(channel_load(db, arena, 1, 11, &channel, &err), 1);
-    assert_int_equal(channel_find(db, arena, 1, STR("first"), &channel, &err), 1);
-    assert_int_equal(channel_load(db, arena, 2, 11, &channel, &err), 0);
-    assert_int_equal(channel_find(db, arena, 2, STR("first"), &channel, &err), 0);
+    assert_int_equal(channel_load(db, arena, CHANNEL_ID(1, 11), &channel, &err), 1);
+    assert_int_equal(channel_load(db, arena, CHANNEL_NAME(1, STR("first")), &channel, &err), 1);
+    assert_int_equal(channel_load(db, arena, CHANNEL_ID(2, 11), &channel, &err), 0);
+    assert_int_equal(channel_load(db, arena, CHANNEL_NAME(2, STR("first")), &channel, &err), 0);
     assert_int_equal(
-        channel_find(db, arena, 2, str_c(id_text(arena, ID_CHANNEL, 11)), &channel, &err), 0);
+        channel_load(db, arena, CHANNEL_NAME(2, str_c(id_text(arena, ID_CHANNEL, 11))), &channel, &err), 0);
     add(2, 21, "first");
-    assert_int_equal(channel_find(db, arena, 2, STR("first"), &channel, &err), 1);
+    assert_int_equal(channel_load(db, arena, CHANNEL_NAME(2, STR("first")), &channel, &err), 1);
     assert_int_equal(channel.id, 21);
     assert_string_equal(channel.region, "US");
     refuse(channel_update, wanted(2, 11, "mine now", NULL), ERR_NOT_FOUND, "");
@@ -231,11 +231,11 @@ static void changes_take_effect_at_once(void **state)
     for (int round = 0; round < 5; round++) {
         int64_t slot = round % 3 + 1;
 
-        assert_int_equal(channel_load(db, arena, 1, 11, &channel, &err), 1);
+        assert_int_equal(channel_load(db, arena, CHANNEL_ID(1, 11), &channel, &err), 1);
         edit = channel_edit(arena, 1, 11, NOW_MS);
         edit.settings = json(arena_printf(arena, "{\"slot\":%d}", (int)slot));
         update(&edit);
-        assert_int_equal(channel_load(db, arena, 1, 11, &channel, &err), 1);
+        assert_int_equal(channel_load(db, arena, CHANNEL_ID(1, 11), &channel, &err), 1);
         assert_int_equal(channel_number(&channel, "slot", 0), slot);
         assert_string_equal(channel_text(&channel, "token"), "s3cret-1");
     }
@@ -261,7 +261,7 @@ static void *watch(void *arg)
         struct err err = { 0 };
 
         arena_reset(own);
-        if (channel_load(db, own, 1, 11, &channel, &err) != 1
+        if (channel_load(db, own, CHANNEL_ID(1, 11), &channel, &err) != 1
             || strtoll(channel_text(&channel, "base_url") + strlen("http://p.test/"), NULL, 10)
                 < least)
             watcher->failures++;
@@ -306,18 +306,18 @@ static void cached_for_a_second(void **state)
     (void)state;
     add(1, 11, "first");
     ahead_us += 2 * 1000 * 1000;
-    assert_int_equal(channel_load(db, arena, 1, 11, &channel, &err), 1);
+    assert_int_equal(channel_load(db, arena, CHANNEL_ID(1, 11), &channel, &err), 1);
     loaded_us = test_mono_us();
     must(db, "UPDATE channels SET state = 1");
-    assert_int_equal(channel_load(db, arena, 1, 11, &channel, &err), 1);
+    assert_int_equal(channel_load(db, arena, CHANNEL_ID(1, 11), &channel, &err), 1);
     if (test_mono_us() - loaded_us < 900 * 1000)    /* else the machine was too slow to tell */
         assert_int_equal(channel.state, CHANNEL_ENABLED);
     ahead_us += 1000 * 1000;
-    assert_int_equal(channel_load(db, arena, 1, 11, &channel, &err), 1);
+    assert_int_equal(channel_load(db, arena, CHANNEL_ID(1, 11), &channel, &err), 1);
     assert_int_equal(channel.state, CHANNEL_DISABLED);
     must(db, "UPDATE channels SET state = 0");
     channel_forget();
-    assert_int_equal(channel_load(db, arena, 1, 11, &channel, &err), 1);
+    assert_int_equal(channel_load(db, arena, CHANNEL_ID(1, 11), &channel, &err), 1);
     assert_int_equal(channel.state, CHANNEL_ENABLED);
 }
 
@@ -345,7 +345,7 @@ static void edited(void **state)
     assert_int_equal(edit.row.rates.per_day, 500);
     assert_int_equal(edit.row.health.breaker_faults, 0);
     assert_non_null(strstr(shown(&edit.row), "\"secrets\":[\"token\",\"other\"]"));
-    assert_int_equal(channel_find(db, arena, 1, STR("renamed"), &channel, &err), 1);
+    assert_int_equal(channel_load(db, arena, CHANNEL_NAME(1, STR("renamed")), &channel, &err), 1);
     assert_int_equal(channel.state, CHANNEL_DISABLED);
     assert_string_equal(channel_text(&channel, "other"), "s3cret-2");
     assert_int_equal(channel_number(&channel, "slot", 0), 2);
@@ -412,7 +412,7 @@ static void secrets_belong_to_their_row(void **state)
          "UPDATE channels SET secrets = (SELECT c.secrets FROM channels c WHERE c.id = 11) WHERE "
          "id = 13");
     channel_forget();
-    assert_int_equal(channel_load(db, arena, 1, 13, &channel, &err), -1);
+    assert_int_equal(channel_load(db, arena, CHANNEL_ID(1, 13), &channel, &err), -1);
     assert_int_not_equal(err.detail[0], 0);
     assert_null(strstr(err.detail, "s3cret"));
 }
@@ -426,11 +426,11 @@ static void settings_of_another_version_are_passed_over(void **state)
     add(1, 11, "first");
     must(db, "UPDATE channels SET settings = '{\"base_url\":\"http://p.test\",\"gone\":1}'");
     channel_forget();
-    assert_int_equal(channel_load(db, arena, 1, 11, &channel, &err), 1);
+    assert_int_equal(channel_load(db, arena, CHANNEL_ID(1, 11), &channel, &err), 1);
     assert_int_equal(channel_number(&channel, "slot", 0), 2);
     must(db, "UPDATE channels SET kind = 'smoke'");
     channel_forget();
-    assert_int_equal(channel_load(db, arena, 1, 11, &channel, &err), -1);
+    assert_int_equal(channel_load(db, arena, CHANNEL_ID(1, 11), &channel, &err), -1);
     assert_non_null(strstr(err.detail, "smoke"));
 }
 
@@ -463,7 +463,7 @@ static void addresses_follow_the_channel(void **state)
 
     (void)state;
     add(1, 11, "first");
-    assert_int_equal(channel_load(db, arena, 1, 11, &channel, &err), 1);
+    assert_int_equal(channel_load(db, arena, CHANNEL_ID(1, 11), &channel, &err), 1);
     assert_true(str_is(channel_address(arena, &channel, STR("07911 123456")), "+447911123456"));
 }
 
