@@ -8,23 +8,15 @@
 #define OVERLAP_MS 60000            /* clocks of nodes, and how long a transaction may stay open */
 #define FIRST_COLUMN 1              /* of message_columns, behind the seq */
 
-/* A message named by the window, at its last line there. */
-struct change {
-    int64_t seq, id;
+/* Where a message of the page stands in the log: at the last line of the window that names it. */
+struct place {
+    int64_t seq;
+    size_t index;
 };
 
-static int compare_by_id(const void *a, const void *b)
+static int compare_places(const void *a, const void *b)
 {
-    const struct change *x = a, *y = b;
-
-    if (x->id != y->id)
-        return x->id < y->id ? -1 : 1;
-    return (x->seq > y->seq) - (x->seq < y->seq);
-}
-
-static int compare_by_seq(const void *a, const void *b)
-{
-    const struct change *x = a, *y = b;
+    const struct place *x = a, *y = b;
 
     return (x->seq > y->seq) - (x->seq < y->seq);
 }
@@ -35,69 +27,50 @@ static int too_old(struct err *err)
     return err_hint(err, "Read everything again from the start (resync).");
 }
 
-/* The lines behind page->after that are about messages; sets page->next to the last line looked at. */
-static int read_window(struct db_session *session, struct sync_page *page, struct change *changes,
-                       size_t *count, struct err *err)
-{
-    struct db_rows *rows = db_query(session,
-        "SELECT seq, object_id, CASE WHEN kind >= 'message.' AND kind < 'message/' THEN 1 ELSE 0 END "
-        "FROM events WHERE tenant_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
-        DB_ARGS(db_int(page->tenant_id), db_int(page->after), db_int(page->limit)), err);
-    int found = -1;
-
-    *count = 0;
-    while (rows && (found = db_next(rows, err)) == 1) {
-        page->next = db_col_int(rows, 0);
-        if (db_col_int(rows, 2))
-            changes[(*count)++] = (struct change){ page->next, db_col_int(rows, 1) };
-    }
-    return found < 0 ? -1 : 0;
-}
-
-/* Keep the last line of each message, in log order. */
-static size_t keep_last(struct change *changes, size_t count)
-{
-    size_t kept = 0;
-
-    qsort(changes, count, sizeof *changes, compare_by_id);
-    for (size_t i = 0; i < count; i++)
-        if (i + 1 == count || changes[i + 1].id != changes[i].id)
-            changes[kept++] = changes[i];
-    qsort(changes, kept, sizeof *changes, compare_by_seq);
-    return kept;
-}
-
-static const char *messages_sql(struct arena *arena)
+/* Each message once, with its last line up to page->next. The log has no gaps, so a window of lines
+ * is a range of numbers. Sorting here is cheaper than having whole rows sorted there. */
+static const char *changes_sql(struct arena *arena)
 {
     return arena_printf(arena,
-        "WITH v(seq, tenant_id, id) AS (:rows:) SELECT v.seq, %s FROM v "
-        "JOIN messages m ON m.tenant_id = v.tenant_id AND m.id = v.id",
+        "SELECT x.seq, %s FROM (SELECT tenant_id, object_id, MAX(seq) AS seq FROM events "
+        "WHERE tenant_id = $1 AND seq > $2 AND seq <= $3 AND kind >= 'message.' "
+        "AND kind < 'message/' GROUP BY tenant_id, object_id) x "
+        "JOIN messages m ON m.tenant_id = x.tenant_id AND m.id = x.object_id",
         row_select(message_columns, "m"));
 }
 
-static int read_messages(struct db_session *session, struct arena *arena, struct sync_page *page,
-                         const struct change *changes, struct err *err)
+/* The rows come in the order of ids, which is mostly that of the log already. */
+static void put_in_order(struct arena *arena, struct sync_page *page, struct place *places)
 {
-    size_t count = page->count;
-    struct db_value *values = arena_array(arena, count * 3, sizeof *values);
-    struct db_set set = { messages_sql(arena), "iii", values, count };
-    struct db_rows *rows;
-    int found;
+    struct message *unordered = page->messages;
+    bool ordered = true;
 
-    for (size_t i = 0; i < count; i++) {
-        values[i * 3] = db_int(changes[i].seq);
-        values[i * 3 + 1] = db_int(page->tenant_id);
-        values[i * 3 + 2] = db_int(changes[i].id);
-    }
-    rows = db_query_rows(session, &set, err);
-    /* rows may come in any order, so each is put where its line of the log stands */
+    for (size_t i = 1; i < page->count && ordered; i++)
+        ordered = places[i - 1].seq < places[i].seq;
+    if (ordered)
+        return;
+    qsort(places, page->count, sizeof *places, compare_places);
+    page->messages = arena_array(arena, page->count, sizeof *page->messages);
+    for (size_t i = 0; i < page->count; i++)
+        page->messages[i] = unordered[places[i].index];
+}
+
+static int read_changes(struct db_session *session, struct arena *arena, struct sync_page *page,
+                        struct err *err)
+{
+    size_t room = (size_t)(page->next - page->after);
+    struct place *places = arena_array(arena, room, sizeof *places);
+    struct db_rows *rows = db_query(session, changes_sql(arena),
+        DB_ARGS(db_int(page->tenant_id), db_int(page->after), db_int(page->next)), err);
+    int found = -1;
+
+    page->messages = arena_array(arena, room, sizeof *page->messages);
     while (rows && (found = db_next(rows, err)) == 1) {
-        struct change key = { .seq = db_col_int(rows, 0) };
-        const struct change *at = bsearch(&key, changes, count, sizeof *changes, compare_by_seq);
-
-        row_read(rows, FIRST_COLUMN, message_columns, arena, &page->messages[at - changes]);
+        places[page->count] = (struct place){ db_col_int(rows, 0), page->count };
+        row_read(rows, FIRST_COLUMN, message_columns, arena, &page->messages[page->count++]);
     }
-    return !rows || found < 0 ? -1 : 0;
+    put_in_order(arena, page, places);
+    return found < 0 ? -1 : 0;
 }
 
 static int brought_by(struct db_session *session, const struct message *message, int64_t device_id,
@@ -114,21 +87,17 @@ static int brought_by(struct db_session *session, const struct message *message,
     return found == 1;
 }
 
-/* Drop what is not there any more, and what another device brought. */
-static int keep_wanted(struct db_session *session, struct sync_page *page, struct err *err)
+static int keep_brought(struct db_session *session, struct sync_page *page, struct err *err)
 {
     size_t kept = 0;
 
     for (size_t i = 0; i < page->count; i++) {
-        struct message *message = &page->messages[i];
-        int wanted = message->id != 0;
+        int wanted = brought_by(session, &page->messages[i], page->device_id, err);
 
-        if (wanted && page->device_id)
-            wanted = brought_by(session, message, page->device_id, err);
         if (wanted < 0)
             return -1;
         if (wanted)
-            page->messages[kept++] = *message;
+            page->messages[kept++] = page->messages[i];
     }
     page->count = kept;
     return 0;
@@ -137,7 +106,6 @@ static int keep_wanted(struct db_session *session, struct sync_page *page, struc
 int sync_read(struct db_session *session, struct arena *arena, struct sync_page *page,
               struct err *err)
 {
-    struct change *changes = arena_array(arena, (size_t)page->limit, sizeof *changes);
     int64_t newest, horizon;
 
     page->count = 0;
@@ -149,16 +117,11 @@ int sync_read(struct db_session *session, struct arena *arena, struct sync_page 
         return too_old(err);
     if (newest <= page->after)
         return 0;
-    if (read_window(session, page, changes, &page->count, err))
-        return -1;
+    page->next = newest - page->after > page->limit ? page->after + page->limit : newest;
     page->has_more = newest > page->next;
-    page->count = keep_last(changes, page->count);
-    if (page->count == 0)
-        return 0;
-    page->messages = arena_array(arena, page->count, sizeof *page->messages);
-    if (read_messages(session, arena, page, changes, err))
+    if (read_changes(session, arena, page, err))
         return -1;
-    return keep_wanted(session, page, err);
+    return page->device_id ? keep_brought(session, page, err) : 0;
 }
 
 /* The time of the first line at or behind `seq`; INT64_MAX when there is none. */

@@ -4,8 +4,9 @@
 
 #include "core/message.h"
 
-/* Lines of the log within a page's window that name the same message make it appear once, so a page
- * may be shorter than `limit` and still have more behind it. */
+/* Several lines of a page's window that name the same message make it appear once, and lines about
+ * other things make nothing appear, so a page may be shorter than `limit`, or empty, and still have
+ * more behind it. */
 struct sync_page {
     int64_t tenant_id;
     int64_t after;              /* a seq; 0: from the start */

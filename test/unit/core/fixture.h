@@ -112,13 +112,12 @@ static inline void open_hub(int manual)
 {
     char *argv[] = { (char *)(uintptr_t)"test", (char *)(uintptr_t)"--data", fixture.folder,
                      (char *)(uintptr_t)"--database-url", fixture.url };
+    struct config_words words = { argv + 1, 4 };
     struct config *config;
     struct err err = { 0 };
-    char **rest;
-    int count;
 
     memset(&fixture.hub, 0, sizeof fixture.hub);
-    if (config_load(fixture.arena, 5, argv, &config, &rest, &count, &err))
+    if (config_load(fixture.arena, &words, &config, &err))
         fail_msg("config: %s", err.detail);
     fixture.hub.config = config;
     fixture.hub.manual = manual;
