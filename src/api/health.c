@@ -16,7 +16,7 @@ static int64_t up_s(const struct op_call *call)
 enum op_done health_live(struct op_call *call, struct err *err)
 {
     (void)err;
-    json_object(&call->out);
+    json_object_begin(&call->out);
     json_cstr_at(&call->out, "status", "ok");
     json_cstr_at(&call->out, "version", HUB_VERSION);
     json_int_at(&call->out, "up_s", up_s(call));
@@ -57,7 +57,7 @@ enum op_done health_ready(struct op_call *call, struct err *err)
         err_hint(err, "%s", cause.detail);
         return OP_FAILED;
     }
-    json_object(&call->out);
+    json_object_begin(&call->out);
     json_cstr_at(&call->out, "status", "ready");
     json_cstr_at(&call->out, "database", db_is_postgres(call->hub->db) ? "postgresql" : "sqlite");
     json_object_end(&call->out);

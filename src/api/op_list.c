@@ -38,9 +38,9 @@ static void seal(const struct op_call *call, struct str numbers, unsigned char m
 
 void op_list_begin(struct op_call *call)
 {
-    json_object(&call->out);
+    json_object_begin(&call->out);
     json_key(&call->out, "items");
-    json_array(&call->out);
+    json_array_begin(&call->out);
 }
 
 void op_list_end(struct op_call *call, const int64_t *next_key, size_t key_count)

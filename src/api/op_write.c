@@ -82,7 +82,8 @@ static int open_answer(struct op_call *call, struct str *answer, struct err *err
         return 0;
     if (!sign_unbase64(call->arena, *answer, &sealed))
         return err_set(err, ERR_INTERNAL, "A stored answer is not sealed as it should be.");
-    return sign_unseal(call->arena, call->hub->seal_key, sealed, seal_context(call), answer, err);
+    *answer = sign_unseal(call->arena, call->hub->seal_key, sealed, seal_context(call), err);
+    return answer->data ? 0 : -1;
 }
 
 enum op_done op_replay(struct op_call *call, struct err *err)

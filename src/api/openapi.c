@@ -16,13 +16,13 @@ static void text_at(struct json_writer *w, const char *key, const char *text)
 static void object_at(struct json_writer *w, const char *key)
 {
     json_key(w, key);
-    json_object(w);
+    json_object_begin(w);
 }
 
 static void array_at(struct json_writer *w, const char *key)
 {
     json_key(w, key);
-    json_array(w);
+    json_array_begin(w);
 }
 
 static void reference_at(struct json_writer *w, const char *key, const char *to)
@@ -60,7 +60,7 @@ static void type_or_null(struct json_writer *w, const char *type)
 
 static void column_schema(struct json_writer *w, const struct column *column)
 {
-    json_object(w);
+    json_object_begin(w);
     switch (column->type) {
     case COL_INT:
         text_at(w, "type", "integer");
@@ -89,7 +89,7 @@ static void column_schema(struct json_writer *w, const struct column *column)
 
 static void answer_object(struct json_writer *w, const struct op *op)
 {
-    json_object(w);
+    json_object_begin(w);
     text_at(w, "type", "object");
     object_at(w, "properties");
     for (const struct column *column = op->answer; column && column->name; column++) {
@@ -106,7 +106,7 @@ static void answer_object(struct json_writer *w, const struct op *op)
 
 static void answer_list(struct json_writer *w, const struct op *op)
 {
-    json_object(w);
+    json_object_begin(w);
     text_at(w, "type", "object");
     array_at(w, "required");
     json_put_text(w, STR("items"));
@@ -194,7 +194,7 @@ static void parameter(struct json_writer *w, const struct field *field)
 {
     bool path = field->flags & FIELD_PATH;
 
-    json_object(w);
+    json_object_begin(w);
     text_at(w, "name", field->name);
     text_at(w, "in", path ? "path" : "query");
     json_bool_at(w, "required", path || field->flags & FIELD_REQUIRED);
@@ -210,7 +210,7 @@ static void parameter(struct json_writer *w, const struct field *field)
 
 static void idempotency_key(struct json_writer *w)
 {
-    json_object(w);
+    json_object_begin(w);
     text_at(w, "name", "Idempotency-Key");
     text_at(w, "in", "header");
     json_bool_at(w, "required", false);
@@ -392,12 +392,12 @@ static void head(struct json_writer *w)
             "an Idempotency-Key; errors are problem documents that say what to do.");
     json_object_end(w);
     array_at(w, "servers");
-    json_object(w);
+    json_object_begin(w);
     text_at(w, "url", "/");
     json_object_end(w);
     json_array_end(w);
     array_at(w, "security");
-    json_object(w);
+    json_object_begin(w);
     array_at(w, "key");
     json_array_end(w);
     json_object_end(w);
@@ -412,7 +412,7 @@ int openapi_build(struct arena *arena, const struct op_table *const *tables, str
 
     buf_init(&document, LIMIT_ANSWER_BYTES);
     w = json_writer(&document);
-    json_object(&w);
+    json_object_begin(&w);
     head(&w);
     object_at(&w, "paths");
     for (const struct op_table *const *table = tables; *table; table++)

@@ -12,7 +12,7 @@ static void put_type(struct json_writer *w, const struct field *field, const cha
         json_put_text(w, str_c(type));
         return;
     }
-    json_array(w);
+    json_array_begin(w);
     json_put_text(w, str_c(type));
     json_put_text(w, STR("null"));
     json_array_end(w);
@@ -32,7 +32,7 @@ static void put_choices(struct json_writer *w, const struct field *field)
     struct str rest = str_c(field->choices), word;
 
     json_key(w, "enum");
-    json_array(w);
+    json_array_begin(w);
     while (str_split(&rest, '|', &word))
         json_put_text(w, word);
     if (field->flags & FIELD_NULLABLE)
@@ -60,7 +60,7 @@ static void put_items(struct json_writer *w, const struct field *field)
         put_table(w, field->of);
         return;
     }
-    json_object(w);
+    json_object_begin(w);
     json_cstr_at(w, "type", "string");
     if (field->type == FIELD_IDS)
         put_id_pattern(w, field->choices);
@@ -70,7 +70,7 @@ static void put_items(struct json_writer *w, const struct field *field)
 static void put_time(struct json_writer *w, const struct field *field)
 {
     json_key(w, "type");
-    json_array(w);
+    json_array_begin(w);
     json_put_text(w, STR("string"));
     json_put_text(w, STR("integer"));
     if (field->flags & FIELD_NULLABLE)
@@ -151,7 +151,7 @@ static void put_sample(struct json_writer *w, const struct field *field, const c
             json_put_raw(w, rest);
             break;
         }
-        json_array(w);
+        json_array_begin(w);
         while (str_split(&rest, ',', &part))
             if (str_trim(part).len > 0)
                 json_put_text(w, str_trim(part));
@@ -164,7 +164,7 @@ static void put_sample(struct json_writer *w, const struct field *field, const c
 
 static void put_field(struct json_writer *w, const struct field *field)
 {
-    json_object(w);
+    json_object_begin(w);
     put_constraints(w, field);
     if (field->help)
         json_cstr_at(w, "description", field->help);
@@ -176,7 +176,7 @@ static void put_field(struct json_writer *w, const struct field *field)
     }
     if (field->example) {
         json_key(w, "examples");
-        json_array(w);
+        json_array_begin(w);
         put_sample(w, field, field->example);
         json_array_end(w);
     }
@@ -187,10 +187,10 @@ static void put_table(struct json_writer *w, const struct field *table)
 {
     const unsigned elsewhere = FIELD_PATH | FIELD_QUERY;
 
-    json_object(w);
+    json_object_begin(w);
     json_cstr_at(w, "type", "object");
     json_key(w, "properties");
-    json_object(w);
+    json_object_begin(w);
     for (const struct field *field = table; field->name; field++) {
         if (field->flags & elsewhere)
             continue;
@@ -199,7 +199,7 @@ static void put_table(struct json_writer *w, const struct field *table)
     }
     json_object_end(w);
     json_key(w, "required");
-    json_array(w);
+    json_array_begin(w);
     for (const struct field *field = table; field->name; field++)
         if (!(field->flags & elsewhere) && field->flags & FIELD_REQUIRED && !field->fallback)
             json_put_text(w, str_c(field->name));

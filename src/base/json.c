@@ -3,15 +3,7 @@
 #include "base/arena.h"
 #include "base/json_scan.h"
 
-/* json.h has three names of its own for what is not used of the library */
-#define json_object library_object
-#define json_array library_array
-#define json_real library_real
 #include <jansson.h>
-#undef json_object
-#undef json_array
-#undef json_real
-
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,7 +162,7 @@ int64_t json_int(const struct json *value, int64_t fallback)
     return json_kind(value) == JSON_KIND_INT ? json_integer_value(library(value)) : fallback;
 }
 
-double json_real(const struct json *value, double fallback)
+double json_number(const struct json *value, double fallback)
 {
     enum json_kind kind = json_kind(value);
 

@@ -22,7 +22,7 @@ static void separate(struct json_writer *w)
     w->comma = true;
 }
 
-void json_object(struct json_writer *w)
+void json_object_begin(struct json_writer *w)
 {
     separate(w);
     buf_putc(w->out, '{');
@@ -35,7 +35,7 @@ void json_object_end(struct json_writer *w)
     w->comma = true;
 }
 
-void json_array(struct json_writer *w)
+void json_array_begin(struct json_writer *w)
 {
     separate(w);
     buf_putc(w->out, '[');
@@ -226,7 +226,7 @@ static void put_members(struct json_writer *w, const struct json *object)
     void *position = NULL;
     const char *key;
 
-    json_object(w);
+    json_object_begin(w);
     while (json_next(object, &position, &key, &member)) {
         json_put_text(w, str_c(key));       /* not json_key: these keys come from outside */
         buf_putc(w->out, ':');
@@ -242,10 +242,10 @@ static void put_value(struct json_writer *w, const struct json *value)
     case JSON_KIND_NULL: json_put_null(w); break;
     case JSON_KIND_BOOL: json_put_bool(w, json_bool(value, false)); break;
     case JSON_KIND_INT: json_put_int(w, json_int(value, 0)); break;
-    case JSON_KIND_REAL: json_put_real(w, json_real(value, 0)); break;
+    case JSON_KIND_REAL: json_put_real(w, json_number(value, 0)); break;
     case JSON_KIND_STRING: json_put_text(w, json_text(value)); break;
     case JSON_KIND_ARRAY:
-        json_array(w);
+        json_array_begin(w);
         for (size_t at = 0; at < json_count(value); at++)
             put_value(w, json_item(value, at));
         json_array_end(w);

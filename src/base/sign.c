@@ -130,8 +130,8 @@ struct str sign_seal(struct arena *arena, const unsigned char key[SIGN_KEY_BYTES
     return (struct str){ (const char *)out, size };
 }
 
-int sign_unseal(struct arena *arena, const unsigned char key[SIGN_KEY_BYTES], struct str sealed,
-                const char *context, struct str *plain, struct err *err)
+struct str sign_unseal(struct arena *arena, const unsigned char key[SIGN_KEY_BYTES],
+                       struct str sealed, const char *context, struct err *err)
 {
     const unsigned char *bytes = (const unsigned char *)sealed.data;
     unsigned long long written;
@@ -140,15 +140,16 @@ int sign_unseal(struct arena *arena, const unsigned char key[SIGN_KEY_BYTES], st
     if (sealed.len < 1 + NONCE_BYTES + TAG_BYTES || bytes[0] != SEAL_VERSION) {
         err_set(err, ERR_INTERNAL, "The sealed value %s is damaged or of an unknown version.",
                 context);
-        return err_hint(err, "Restore the row from a backup, or set the secret again.");
+        err_hint(err, "Restore the row from a backup, or set the secret again.");
+        return (struct str){ 0 };
     }
     out = arena_alloc(arena, sealed.len);
     if (crypto_aead_xchacha20poly1305_ietf_decrypt(
             out, &written, NULL, bytes + 1 + NONCE_BYTES, sealed.len - 1 - NONCE_BYTES,
             (const unsigned char *)context, strlen(context), bytes + 1, key) != 0) {
         err_set(err, ERR_INTERNAL, "The sealed value %s does not open with this key.", context);
-        return err_hint(err, "Start with the master key that sealed it, or set the secret again.");
+        err_hint(err, "Start with the master key that sealed it, or set the secret again.");
+        return (struct str){ 0 };
     }
-    *plain = (struct str){ (const char *)out, (size_t)written };
-    return 0;
+    return (struct str){ (const char *)out, (size_t)written };
 }

@@ -13,6 +13,7 @@ struct arena;
 #define SIGN_HASH_BYTES 32
 #define SIGN_KEY_BYTES 32
 
+/* SHA-256, and HMAC-SHA-256 with a key of any length. */
 void sign_sha256(struct str data, unsigned char out[SIGN_HASH_BYTES]);
 void sign_hmac_sha256(struct str key, struct str data, unsigned char out[SIGN_HASH_BYTES]);
 
@@ -34,8 +35,9 @@ bool sign_unbase64(struct arena *arena, struct str text, struct str *out);
 bool sign_equal(const void *a, const void *b, size_t size);
 
 /* XChaCha20-Poly1305 with `context` ("channels.secrets:42") as associated data, so that sealed
- * values cannot be swapped between rows. Output: version byte, nonce, ciphertext; in the arena. */
+ * values cannot be swapped between rows. Output: version byte, nonce, ciphertext; in the arena.
+ * sign_unseal gives the absent slice (with err) for what was not sealed so. */
 struct str sign_seal(struct arena *arena, const unsigned char key[SIGN_KEY_BYTES], struct str plain,
                      const char *context);
-int sign_unseal(struct arena *arena, const unsigned char key[SIGN_KEY_BYTES], struct str sealed,
-                const char *context, struct str *plain, struct err *err);
+struct str sign_unseal(struct arena *arena, const unsigned char key[SIGN_KEY_BYTES], struct str sealed, const char *context,
+                       struct err *err);

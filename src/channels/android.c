@@ -61,14 +61,14 @@ static void add_message(struct form *form, const struct channel *channel,
 
     buf_init(&body, LIMIT_JSON_BYTES);
     writer = json_writer(&body);
-    json_object(&writer);
+    json_object_begin(&writer);
     json_cstr_at(&writer, "id", job->key);
     json_key(&writer, "textMessage");
-    json_object(&writer);
+    json_object_begin(&writer);
     json_text_at(&writer, "text", job->text);
     json_object_end(&writer);
     json_key(&writer, "phoneNumbers");
-    json_array(&writer);
+    json_array_begin(&writer);
     json_put_text(&writer, str_c(job->to));
     json_array_end(&writer);
     if (channel_number(channel, "sim_slot", 0))

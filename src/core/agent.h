@@ -38,5 +38,8 @@ struct agent_driver {
                                  struct err *err);
 };
 
+/* All agents, generated from the files in src/agents; ends with NULL. */
 extern const struct agent_driver *const agent_drivers[];
+
+/* The agent of that name, or NULL. */
 const struct agent_driver *agent_driver_find(struct str name);

@@ -156,7 +156,8 @@ int channel_unseal(struct arena *arena, int64_t id, struct str sealed, struct st
         *secrets = STR("{}");
         return 0;
     }
-    return sign_unseal(arena, install_key, sealed, seal_context(arena, id), secrets, err);
+    *secrets = sign_unseal(arena, install_key, sealed, seal_context(arena, id), err);
+    return secrets->data ? 0 : -1;
 }
 
 struct str channel_seal(struct arena *arena, int64_t id, struct str secrets)
@@ -207,7 +208,7 @@ static int join_settings(struct arena *arena, struct stored *stored, struct str 
         return -1;
     buf_init(&out, 2 * LIMIT_SETTINGS_BYTES);
     writer = json_writer(&out);
-    json_object(&writer);
+    json_object_begin(&writer);
     add_known(&writer, driver->settings, settings);
     add_known(&writer, driver->settings, secrets);
     json_object_end(&writer);

@@ -44,7 +44,7 @@ static void put_value(struct json_writer *writer, const struct value *value)
         json_put_raw(writer, value->text);
         break;
     case FIELD_TEXTS:
-        json_array(writer);
+        json_array_begin(writer);
         for (size_t i = 0; i < value->count; i++)
             json_put_text(writer, value->texts[i]);
         json_array_end(writer);
@@ -64,7 +64,7 @@ static int print_settings(struct arena *arena, const struct fields *fields, bool
 
     buf_init(&text, LIMIT_SETTINGS_BYTES);
     writer = json_writer(&text);
-    json_object(&writer);
+    json_object_begin(&writer);
     for (size_t i = 0; i < fields->count; i++) {
         const struct value *value = &fields->values[i];
 
@@ -129,7 +129,7 @@ static int check_settings(const struct channel_edit *edit, const struct channel_
         return err_field(err, "settings", "\"settings\" must be an object.");
     buf_init(&text, 3 * LIMIT_SETTINGS_BYTES);
     writer = json_writer(&text);
-    json_object(&writer);
+    json_object_begin(&writer);
     merge(&writer, plain, edit->settings, driver->settings);
     merge(&writer, secrets, edit->settings, driver->settings);
     merge(&writer, edit->settings, NULL, NULL);

@@ -62,7 +62,7 @@ static int name_secrets(struct arena *arena, struct channel_row *row, struct err
         return -1;
     buf_init(&out, LIMIT_SETTINGS_BYTES);
     writer = json_writer(&out);
-    json_array(&writer);
+    json_array_begin(&writer);
     while (json_next(secrets, &position, &name, &value))
         json_put_text(&writer, str_c(name));
     json_array_end(&writer);
@@ -122,7 +122,7 @@ int channel_rows(struct db_session *session, struct arena *arena, struct channel
 void channel_row_json(struct json_writer *writer, struct arena *arena,
                       const struct channel_row *row)
 {
-    json_object(writer);
+    json_object_begin(writer);
     row_json(writer, channel_columns, row);
     json_cstr_at(writer, "hook_path", arena_printf(arena, "/hooks/%.*s", STR_FMT(row->hook)));
     json_key(writer, "secrets");

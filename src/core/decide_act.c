@@ -117,7 +117,7 @@ static int add_webhooks(struct db_session *tx, const struct burst *burst, int64_
         struct buf data;
         buf_init(&data, 8 * 1024);
         struct json_writer w = json_writer(&data);
-        json_object(&w);
+        json_object_begin(&w);
         json_text_at(&w, "url", plan->webhooks[i].url);
         json_int_at(&w, "rule_id", plan->webhooks[i].rule_id);
         json_int_at(&w, "hops", plan->hops + 1);

@@ -15,7 +15,7 @@ static void trace_begin(struct burst *burst)
     buf_init(&burst->trace.json, TRACE_BYTES);
     burst->trace.writer = json_writer(&burst->trace.json);
     burst->trace.started_us = clock_mono_us();
-    json_array(&burst->trace.writer);
+    json_array_begin(&burst->trace.writer);
 }
 
 void trace_step(struct burst *burst, const char *step, const char *found)
@@ -24,7 +24,7 @@ void trace_step(struct burst *burst, const char *step, const char *found)
 
     if (burst->trace.json.len + strlen(step) + 6 * strlen(found) + 64 > TRACE_BYTES)
         return;     /* a trace that is cut off stays valid JSON */
-    json_object(w);
+    json_object_begin(w);
     json_cstr_at(w, "step", step);
     json_int_at(w, "us", clock_mono_us() - burst->trace.started_us);
     json_cstr_at(w, "found", found);

@@ -19,7 +19,7 @@ static struct {
     int64_t epoch;
 } installed;
 
-/* --- Writing ------------------------------------------------------------------------------------------------------ */
+/* --- Writing ---------------------------------------------------------------------------------- */
 
 void event_add(struct db_session *tx, const struct event *event)
 {
@@ -48,7 +48,8 @@ static int compare_ids(const void *a, const void *b)
 
 static size_t tenant_at(const struct stamp *stamp, int64_t tenant_id)
 {
-    const int64_t *found = bsearch(&tenant_id, stamp->tenants, stamp->count, sizeof *stamp->tenants, compare_ids);
+    const int64_t *found =
+        bsearch(&tenant_id, stamp->tenants, stamp->count, sizeof *stamp->tenants, compare_ids);
 
     return (size_t)(found - stamp->tenants);
 }
@@ -84,8 +85,9 @@ static int unknown_tenant(int64_t tenant_id, struct err *err)
 /* One tenant is locked, read and moved on by one statement. */
 static int draw_one(struct db_session *tx, struct stamp *stamp, struct err *err)
 {
-    struct db_rows *rows = db_query(tx, "UPDATE tenants SET seq = seq + $1 WHERE id = $2 RETURNING seq",
-                                    DB_ARGS(db_int(stamp->lines[0]), db_int(stamp->tenants[0])), err);
+    struct db_rows *rows =
+        db_query(tx, "UPDATE tenants SET seq = seq + $1 WHERE id = $2 RETURNING seq",
+                 DB_ARGS(db_int(stamp->lines[0]), db_int(stamp->tenants[0])), err);
     int found = rows ? db_next(rows, err) : -1;
 
     if (found == 0)
@@ -102,10 +104,14 @@ static int draw_many(struct db_session *tx, struct stamp *stamp, struct err *err
 {
     struct arena *arena = db_arena(tx);
     struct db_value *values = arena_array(arena, stamp->count * 2, sizeof *values);
-    struct db_set lock = { "SELECT id, seq FROM tenants WHERE id IN (:rows:) ORDER BY id FOR UPDATE", "i", values,
-                           stamp->count };
-    struct db_set move = { "WITH v(id, seq) AS (:rows:) UPDATE tenants SET seq = v.seq FROM v WHERE tenants.id = v.id",
-                           "ii", values, stamp->count };
+    struct db_set lock = {
+        "SELECT id, seq FROM tenants WHERE id IN (:rows:) ORDER BY id FOR UPDATE", "i", values,
+        stamp->count
+    };
+    struct db_set move = {
+        "WITH v(id, seq) AS (:rows:) UPDATE tenants SET seq = v.seq FROM v WHERE tenants.id = v.id",
+        "ii", values, stamp->count
+    };
     struct db_rows *rows;
     size_t seen = 0;
     int found;
@@ -128,14 +134,16 @@ static int draw_many(struct db_session *tx, struct stamp *stamp, struct err *err
     return db_exec_rows(tx, &move, err) < 0 ? -1 : 0;
 }
 
-static int insert_lines(struct db_session *tx, struct stamp *stamp, void **items, size_t count, struct err *err)
+static int insert_lines(struct db_session *tx, struct stamp *stamp, void **items, size_t count,
+                        struct err *err)
 {
     size_t room = count < STAMP_ROWS ? count : STAMP_ROWS, at = 0;
     struct db_value *values = arena_array(db_arena(tx), room * EVENT_COLUMNS, sizeof *values);
 
     for (size_t done = 0; done < count; done += room, at = 0) {
         size_t rows = count - done < room ? count - done : room;
-        struct db_set set = { "INSERT INTO events (tenant_id, seq, kind, object_id, conversation_id, at_ms, data) :rows:",
+        struct db_set set = { "INSERT INTO events (tenant_id, seq, kind, object_id, "
+                              "conversation_id, at_ms, data) :rows:",
                               "iitiiit", values, rows };
 
         for (size_t i = 0; i < rows; i++) {
@@ -171,14 +179,16 @@ int event_stamp(struct db_session *tx, void **items, size_t count, struct err *e
     if (insert_lines(tx, &stamp, items, count, err))
         return -1;
     if (stamp.count == 1)
-        snprintf(payload, sizeof payload, "%lld:%lld", (long long)stamp.tenants[0], (long long)stamp.seqs[0]);
+        snprintf(payload, sizeof payload, "%lld:%lld", (long long)stamp.tenants[0],
+                 (long long)stamp.seqs[0]);
     db_notify(tx, "events", payload);
     return 0;
 }
 
-/* --- Reading ------------------------------------------------------------------------------------------------------ */
+/* --- Reading ---------------------------------------------------------------------------------- */
 
-int event_position(struct db_session *session, int64_t tenant_id, int64_t *newest, int64_t *horizon, struct err *err)
+int event_position(struct db_session *session, int64_t tenant_id, int64_t *newest, int64_t *horizon,
+                   struct err *err)
 {
     struct db_rows *rows = db_query(session, "SELECT seq, horizon FROM tenants WHERE id = $1",
                                     DB_ARGS(db_int(tenant_id)), err);
@@ -205,7 +215,8 @@ static int too_old(struct err *err)
     return err_hint(err, "Read everything again from the start (resync).");
 }
 
-int event_read(struct db_session *session, struct arena *arena, struct event_page *page, struct err *err)
+int event_read(struct db_session *session, struct arena *arena, struct event_page *page,
+               struct err *err)
 {
     int64_t newest, horizon;
     struct db_rows *rows;
@@ -220,9 +231,12 @@ int event_read(struct db_session *session, struct arena *arena, struct event_pag
     if (newest <= page->after)
         return 0;
     page->events = arena_array(arena, (size_t)page->limit, sizeof *page->events);
-    rows = db_query(session,
-        "SELECT seq, kind, object_id, conversation_id, at_ms, data FROM events WHERE tenant_id = $1 AND seq > $2 "
-        "ORDER BY seq LIMIT $3", DB_ARGS(db_int(page->tenant_id), db_int(page->after), db_int(page->limit)), err);
+    rows =
+        db_query(session,
+                 "SELECT seq, kind, object_id, conversation_id, at_ms, data FROM events WHERE "
+                 "tenant_id = $1 AND seq > $2 "
+                 "ORDER BY seq LIMIT $3",
+                 DB_ARGS(db_int(page->tenant_id), db_int(page->after), db_int(page->limit)), err);
     while (rows && (found = db_next(rows, err)) == 1) {
         struct event *event = &page->events[page->count++];
 
@@ -237,15 +251,18 @@ int event_read(struct db_session *session, struct arena *arena, struct event_pag
     return found < 0 ? -1 : 0;
 }
 
-/* --- JSON and cursors --------------------------------------------------------------------------------------------- */
+/* --- JSON and cursors ------------------------------------------------------------------------- */
 
 /* The prefix of an object's public id by the first word of the kind; unknown words show no id. */
 static const char *object_prefix(const char *word, size_t len)
 {
     static const char *const known[][2] = {
-        { "message", ID_MESSAGE }, { "conversation", ID_CONVERSATION }, { "contact", ID_CONTACT },
-        { "channel", ID_CHANNEL }, { "device", ID_DEVICE }, { "job", ID_JOB }, { "key", ID_KEY }, { "rule", ID_RULE },
-        { "decision", ID_DECISION }, { "tenant", ID_TENANT }, { "parked", ID_PARKED }, { "attempt", ID_ATTEMPT },
+        { "message", ID_MESSAGE },   { "conversation", ID_CONVERSATION },
+        { "contact", ID_CONTACT },   { "channel", ID_CHANNEL },
+        { "device", ID_DEVICE },     { "job", ID_JOB },
+        { "key", ID_KEY },           { "rule", ID_RULE },
+        { "decision", ID_DECISION }, { "tenant", ID_TENANT },
+        { "parked", ID_PARKED },     { "attempt", ID_ATTEMPT },
     };
 
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
@@ -261,14 +278,15 @@ void event_json(struct json_writer *writer, const struct event *event)
     char id[ID_TEXT_BYTES];
     struct arena *arena = arena_new(0);
 
-    json_object(writer);
+    json_object_begin(writer);
     json_int_at(writer, "seq", event->seq);
     json_cstr_at(writer, "cursor", event_cursor(arena, event->tenant_id, event->seq));
     json_cstr_at(writer, "kind", event->kind);
     json_text_at(writer, "object", (struct str){ event->kind, word });
     json_cstr_at(writer, "id", prefix ? id_encode(id, prefix, event->object_id) : NULL);
     json_cstr_at(writer, "conversation_id",
-                 event->conversation_id ? id_encode(id, ID_CONVERSATION, event->conversation_id) : NULL);
+                 event->conversation_id ? id_encode(id, ID_CONVERSATION, event->conversation_id)
+                                        : NULL);
     json_time_at(writer, "at", event->at_ms);
     json_key(writer, "data");
     if (event->data.data)
@@ -285,7 +303,8 @@ void event_install(const unsigned char key[SIGN_KEY_BYTES], int64_t epoch)
     installed.epoch = epoch;
 }
 
-/* The plain numbers and their MAC: opaque to those who read it, free of tables for those who check it. */
+/* The plain numbers and their MAC: opaque to those who read it, free of tables for those who check
+ * it. */
 static void cursor_mac(struct str plain, unsigned char out[SIGN_HASH_BYTES])
 {
     sign_hmac_sha256((struct str){ (const char *)installed.key, sizeof installed.key }, plain, out);
@@ -326,16 +345,21 @@ int event_cursor_read(struct str text, int64_t tenant_id, int64_t *seq, struct e
     struct str bytes;
     int result = -1;
 
-    if (!text.data || text.len > 64 || !sign_unbase64url(arena, text, &bytes) || bytes.len != 24 + CURSOR_MAC_BYTES) {
+    if (!text.data || text.len > 64 || !sign_unbase64url(arena, text, &bytes)
+        || bytes.len != 24 + CURSOR_MAC_BYTES) {
         err_field(err, "cursor", "This is not a cursor of this hub.");
-        err_hint(err, "Use the cursor of an earlier answer as it is, or none to start from the beginning.");
+        err_hint(
+            err,
+            "Use the cursor of an earlier answer as it is, or none to start from the beginning.");
         goto done;
     }
     data = (const unsigned char *)bytes.data;
     cursor_mac((struct str){ bytes.data, 24 }, mac);
     if (!sign_equal(mac, data + 24, CURSOR_MAC_BYTES) || get64(data + 8) != tenant_id) {
         err_field(err, "cursor", "This is not a cursor of this hub.");
-        err_hint(err, "Use the cursor of an earlier answer as it is, or none to start from the beginning.");
+        err_hint(
+            err,
+            "Use the cursor of an earlier answer as it is, or none to start from the beginning.");
         goto done;
     }
     if (get64(data) != installed.epoch) {

@@ -44,7 +44,7 @@ static struct str body_of(const struct forwarding *f, const struct json *data, c
 
     buf_init(&out, LIMIT_ANSWER_BYTES);
     w = json_writer(&out);
-    json_object(&w);
+    json_object_begin(&w);
     json_cstr_at(&w, "type", "message.received");
     json_cstr_at(&w, "rule_id", id_encode(id, ID_RULE, json_int(json_get(data, "rule_id"), 0)));
     json_int_at(&w, "hops", json_int(json_get(data, "hops"), 1));

@@ -1,4 +1,5 @@
-/* idempotency.h - Idempotency-Key: the first answer is stored with the write and replayed; another body is refused. */
+/* idempotency.h - Idempotency-Key: the first answer is stored with the write and replayed; another
+ * body is refused. */
 #pragma once
 
 #include "base/err.h"
@@ -15,12 +16,17 @@ struct idempotency {
     struct str answer;
 };
 
-/* Look before the work: 1 and the stored answer in `out` (status, answer in the arena); 0 unknown; -1 with ERR_KEY_REUSED
- * when the hash differs. */
-int idempotency_find(struct db_session *session, struct arena *arena, struct idempotency *out, struct err *err);
+/* Look before the work: 1 and the stored answer in `out` (status, answer in the arena); 0 unknown;
+ * -1 with ERR_KEY_REUSED when the hash differs. */
+int idempotency_find(struct db_session *session, struct arena *arena, struct idempotency *out,
+                     struct err *err);
 
-/* Store inside the write's transaction: 1 stored, 0 the name is already there (a concurrent twin won), -1 failed. */
-int idempotency_store(struct db_session *tx, const struct idempotency *idempotency, struct err *err);
+/* Store inside the write's transaction: 1 stored, 0 the name is already there (a concurrent twin
+ * won), -1 failed. */
+int idempotency_store(struct db_session *tx, const struct idempotency *idempotency,
+                      struct err *err);
 
-/* Replace the stored answer: the write turned out otherwise than its answer, rendered before it, says. 0, -1. */
-int idempotency_replace(struct db_session *tx, const struct idempotency *idempotency, struct err *err);
+/* Replace the stored answer: the write turned out otherwise than its answer, rendered before it,
+ * says. 0, -1. */
+int idempotency_replace(struct db_session *tx, const struct idempotency *idempotency,
+                        struct err *err);

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#define BLOCK_IDS 262144            /* a block is one small transaction; unused ids are lost at the end */
+#define BLOCK_IDS 262144 /* a block is one small transaction; unused ids are lost at the end */
 #define REFILL_IDS (BLOCK_IDS / 2)  /* the next block is drawn when fewer than these are left */
 
 struct block {
@@ -26,8 +26,10 @@ static int draw_tx(struct db_session *tx, void *arg, struct err *err)
 {
     struct block *block = arg;
     struct db_rows *rows = db_query(tx,
-        "INSERT INTO id_blocks (name, next) VALUES ('ids', $1) ON CONFLICT (name) DO UPDATE SET next = id_blocks.next + $2 "
-        "RETURNING next", DB_ARGS(db_int(1 + BLOCK_IDS), db_int(BLOCK_IDS)), err);
+                                    "INSERT INTO id_blocks (name, next) VALUES ('ids', $1) ON "
+                                    "CONFLICT (name) DO UPDATE SET next = id_blocks.next + $2 "
+                                    "RETURNING next",
+                                    DB_ARGS(db_int(1 + BLOCK_IDS), db_int(BLOCK_IDS)), err);
 
     if (!rows || db_next(rows, err) != 1)
         return -1;
@@ -36,7 +38,8 @@ static int draw_tx(struct db_session *tx, void *arg, struct err *err)
     return 0;
 }
 
-/* With the lock held and `drawing` unset: let go of it, draw a block as the spare one, take it again. */
+/* With the lock held and `drawing` unset: let go of it, draw a block as the spare one, take it
+ * again. */
 static int draw(struct ids *ids, struct err *err)
 {
     struct block block = { 0 };

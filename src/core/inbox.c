@@ -77,10 +77,10 @@ static struct str hashed_id(struct arena *arena, const struct inbox_line *line)
 {
     const struct channel_event *event = line->event;
     int64_t second = event->provider_ms / 1000;
-    const char *head = arena_printf(arena, "%d %zu:%.*s %zu:%.*s %lld ", (int)line->direction,
-                                    line->address.len, STR_FMT(line->address), event->group.len,
-                                    (int)event->group.len, event->group.len ? event->group.data : "",
-                                    (long long)second);
+    const char *head =
+        arena_printf(arena, "%d %zu:%.*s %zu:%.*s %lld ", (int)line->direction, line->address.len,
+                     STR_FMT(line->address), event->group.len, (int)event->group.len,
+                     event->group.len ? event->group.data : "", (long long)second);
     size_t head_len = strlen(head);
     char *whole = arena_alloc(arena, head_len + event->text.len);
     unsigned char hash[SIGN_HASH_BYTES];
@@ -149,7 +149,8 @@ int inbox_prepare(struct hub *hub, struct arena *arena, struct inbox_write *writ
 {
     struct inbox_prepared *prepared = arena_alloc(arena, sizeof *prepared);
     struct channel *channel = arena_alloc(arena, sizeof *channel);
-    int found = channel_load(hub->db, arena, CHANNEL_ID(write->tenant_id, write->channel_id), channel, err);
+    int found =
+        channel_load(hub->db, arena, CHANNEL_ID(write->tenant_id, write->channel_id), channel, err);
 
     if (found == 0)
         return err_set(err, ERR_NOT_FOUND, "There is no such channel.");
@@ -178,7 +179,7 @@ int inbox_accept(struct hub *hub, struct arena *arena, struct inbox_write *write
     return db_submit_wait(hub->db, &write->item, err);
 }
 
-/* --- One run of a group ------------------------------------------------------------------------ */
+/* --- One run of a group ----------------------------------------------------------------------- */
 
 static struct inbox_write *write_of(struct db_write_item *item)
 {
@@ -268,9 +269,12 @@ static int move_cursors(struct inbox_group *group, struct err *err)
         const struct inbox_write *write = group->writes[i];
 
         if (write->cursor.data
-            && db_exec(group->tx, "UPDATE channels SET cursor = $1 WHERE tenant_id = $2 AND id = $3",
+            && db_exec(group->tx,
+                       "UPDATE channels SET cursor = $1 WHERE tenant_id = $2 AND id = $3",
                        DB_ARGS(db_text(write->cursor), db_int(write->tenant_id),
-                               db_int(write->channel_id)), err) < 0)
+                               db_int(write->channel_id)),
+                       err)
+                   < 0)
             return -1;
     }
     return 0;

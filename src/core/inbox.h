@@ -1,5 +1,6 @@
-/* inbox.h - accept what was received: one transaction with dedupe, contact, conversation, message, log line and decide job;
- * many requests share one commit. The only door for inbound messages: HTTP, hooks, polls and inserted rows all end here. */
+/* inbox.h - accept what was received: one transaction with dedupe, contact, conversation, message,
+ * log line and decide job; many requests share one commit. The only door for inbound messages:
+ * HTTP, hooks, polls and inserted rows all end here. */
 #pragma once
 
 #include "core/channel.h"
@@ -14,8 +15,9 @@ struct inbox_result {
     struct err err;                 /* INBOX_REFUSED: why (unknown target of an edit, ...) */
 };
 
-/* A request to store the events of one webhook, batch, poll or row. The caller owns it and everything it points to until
- * `item.done` was called. Messages are stored under `results[i].message_id`, drawn by inbox_prepare. */
+/* A request to store the events of one webhook, batch, poll or row. The caller owns it and
+ * everything it points to until `item.done` was called. Messages are stored under
+ * `results[i].message_id`, drawn by inbox_prepare. */
 struct inbox_write {
     struct db_write_item item;      /* first; kind is set by inbox_prepare */
     int64_t tenant_id, channel_id, device_id;
@@ -45,8 +47,8 @@ struct inbox_parked {
 /* Keep it whole, to be looked at and replayed. The same content is parked once. */
 int inbox_park(struct hub *hub, const struct inbox_parked *parcel, struct err *err);
 
-/* Import up to `limit` rows of inbound_rows: each through the accept path, or parked with its reason;
- * the row is deleted in the same transaction. Returns the number handled, -1 on failure. */
+/* Import up to `limit` rows of inbound_rows: each through the accept path, or parked with its
+ * reason; the row is deleted in the same transaction. Returns the number handled, -1 on failure. */
 int inbox_import_step(struct hub *hub, int limit, struct err *err);
 
 /* Receipts that came before the answer that names their message, and were not seen by whoever

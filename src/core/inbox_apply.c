@@ -40,7 +40,8 @@ static int find_target(struct db_session *tx, struct inbox_line *line, struct er
     if (id)
         return 1;
     line->result->outcome = INBOX_REFUSED;
-    err_set(&line->result->err, ERR_NOT_FOUND, "The message that this is about is not stored here.");
+    err_set(&line->result->err, ERR_NOT_FOUND,
+            "The message that this is about is not stored here.");
     err_hint(&line->result->err, "Hand in the message itself first.");
     return 0;
 }

@@ -1,5 +1,5 @@
-/* Rows that other processes inserted: each goes through the accept path like a webhook, or is parked
- * with its reason. The row disappears in the same transaction. */
+/* Rows that other processes inserted: each goes through the accept path like a webhook, or is
+ * parked with its reason. The row disappears in the same transaction. */
 #include "core/inbox.h"
 
 #include "base/arena.h"
@@ -52,7 +52,7 @@ static struct str row_content(struct arena *arena, const struct db_rows *rows)
 
     buf_init(&out, CONTENT_MAX);
     writer = json_writer(&out);
-    json_object(&writer);
+    json_object_begin(&writer);
     for (int i = 0; i < ROW_COLUMNS; i++) {
         if (db_col_null(rows, i))
             continue;
@@ -159,7 +159,8 @@ static int submit(struct hub *hub, struct arena *arena, struct import *import, s
     struct pending *pending = import->pending;
     struct channel channel;
     struct str name = import->write.cursor;
-    int found = channel_load(hub->db, arena, CHANNEL_NAME(import->write.tenant_id, name), &channel, err);
+    int found =
+        channel_load(hub->db, arena, CHANNEL_NAME(import->write.tenant_id, name), &channel, err);
 
     import->write.cursor = (struct str){ 0 };
     if (found < 0)

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "core/inbox.h"
 
-#define TRIES 3                     /* another transaction may move the message at the same moment */
+#define TRIES 3 /* another transaction may move the message at the same moment */
 #define JOIN_ROWS 500
 #define FORGET_MS (INT64_C(7) * 24 * 60 * 60 * 1000)
 
@@ -138,7 +138,7 @@ int receipt_keep(struct db_session *tx, const struct receipt *receipt, struct er
                 db_text(receipt->code), db_text(receipt->hint)), err) < 0 ? -1 : 0;
 }
 
-/* --- Late joining --------------------------------------------------------------------------------- */
+/* --- Late joining ----------------------------------------------------------------------------- */
 
 static struct str copy_text(struct arena *arena, struct str text)
 {

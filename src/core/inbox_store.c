@@ -26,7 +26,7 @@ static int64_t received_ms(const struct inbox_line *line)
     return ((const struct inbox_prepared *)line->write->prepared)->received_ms;
 }
 
-/* --- Conversations ------------------------------------------------------------------------------ */
+/* --- Conversations ---------------------------------------------------------------------------- */
 
 static struct conversation_touch touch_of(const struct inbox_line *line)
 {
@@ -104,7 +104,7 @@ static int touch_conversations(struct inbox_group *group, struct err *err)
     return 0;
 }
 
-/* --- Messages ------------------------------------------------------------------------------------- */
+/* --- Messages --------------------------------------------------------------------------------- */
 
 static struct db_value *fill_message(struct db_value *row, const struct inbox_line *line)
 {
@@ -190,7 +190,7 @@ static void log_messages(struct inbox_group *group)
     }
 }
 
-/* --- Channels ------------------------------------------------------------------------------------- */
+/* --- Channels --------------------------------------------------------------------------------- */
 
 /* What the group needs to know of a channel that it touches. */
 struct heard {
@@ -255,7 +255,7 @@ static int mark_heard(struct inbox_group *group, const struct heard *heard, size
     return 0;
 }
 
-/* --- Decide jobs ------------------------------------------------------------------------------------ */
+/* --- Decide jobs ------------------------------------------------------------------------------ */
 
 /* The burst that one conversation gets from this group. */
 struct burst {
@@ -263,8 +263,8 @@ struct burst {
     int64_t messages;
 };
 
-/* A ready decide job is always a head: it cannot be made while another one is ready (jobs_decide), and
- * it is not claimed while another one runs (queue_due).
+/* A ready decide job is always a head: it cannot be made while another one is ready (jobs_decide),
+ * and it is not claimed while another one runs (queue_due).
  *
  * One burst per touch that has something to decide; indexed like the touches. */
 static size_t gather_bursts(struct inbox_group *group, struct burst *bursts)

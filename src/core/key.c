@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PREFIX_BYTES 11             /* "mh_" and 48 bits: finds the row, says nothing about the rest */
+#define PREFIX_BYTES 11             /* "mh_" and 48 bits: for people, to tell keys apart */
 #define TOKEN_RANDOM_BYTES 32
 #define USED_EVERY_MS 60000
 
@@ -193,7 +193,7 @@ void key_json(struct json_writer *writer, const struct key *key)
 {
     row_json(writer, key_columns, key);
     json_key(writer, "scopes");
-    json_array(writer);
+    json_array_begin(writer);
     for (int bit = 0; key_scope_words[bit]; bit++)
         if (key->scopes & (1 << bit))
             json_put_text(writer, str_c(key_scope_words[bit]));
@@ -250,7 +250,7 @@ static bool in_time(const struct key *key)
 }
 
 #define CHECKED "SELECT k.id, k.tenant_id, k.kind, k.scopes, k.device_id, k.expires_ms, k.revoked_ms, " \
-    "k.last_used_ms, k.hash, t.state FROM keys k JOIN tenants t ON t.id = k.tenant_id "
+    "k.last_used_ms, t.state FROM keys k JOIN tenants t ON t.id = k.tenant_id "
 
 static void read_checked(const struct db_rows *rows, struct key *out)
 {
@@ -261,32 +261,11 @@ static void read_checked(const struct db_rows *rows, struct key *out)
     };
 }
 
-/* Look at all rows; `hash` NULL: the row of the id is the one. Every row, and the absence of one, costs a
- * comparison. */
-static int find_checked(struct db_rows *rows, const unsigned char *hash, struct key *out, struct err *err)
+/* By the token's hash, which the name is, or by out->id. A keyed hash says nothing about how near a guess was, so a
+ * search for it needs no care; and there is no first half of the work that only some guesses reach. */
+static int look(struct hub *hub, const struct recent_name *name, bool by_hash, struct key *out, struct err *err)
 {
-    static const unsigned char nothing[SIGN_HASH_BYTES];
-    bool equal, found = false;
-    int more;
-
-    while ((more = db_next(rows, err)) == 1) {
-        struct str stored = db_col_text(rows, 8);
-
-        equal = !hash || (stored.len == SIGN_HASH_BYTES && sign_equal(stored.data, hash, SIGN_HASH_BYTES));
-        if (!equal || found)
-            continue;
-        read_checked(rows, out);
-        found = db_col_int(rows, 9) == TENANT_ACTIVE && in_time(out);
-    }
-    if (hash && !found)
-        equal = sign_equal(nothing, hash, SIGN_HASH_BYTES);
-    db_rows_end(rows);
-    return more < 0 ? -1 : found;
-}
-
-/* By the prefix of the token whose hash the name is; without a prefix by out->id. */
-static int look(struct hub *hub, const struct recent_name *name, struct str prefix, struct key *out, struct err *err)
-{
+    struct str hash = { (const char *)name->bytes, SIGN_HASH_BYTES };
     uint32_t turn = recent_turn(hub->recent);
     struct db_session *session = db_read(hub->db, 0, err);
     struct db_rows *rows;
@@ -294,11 +273,15 @@ static int look(struct hub *hub, const struct recent_name *name, struct str pref
 
     if (!session)
         return -1;
-    if (prefix.data)
-        rows = db_query(session, CHECKED "WHERE k.prefix = $1", DB_ARGS(db_text(prefix)), err);
+    if (by_hash)
+        rows = db_query(session, CHECKED "WHERE k.hash = $1", DB_ARGS(db_blob(hash)), err);
     else
         rows = db_query(session, CHECKED "WHERE k.id = $1", DB_ARGS(db_int(out->id)), err);
-    found = rows ? find_checked(rows, prefix.data ? name->bytes : NULL, out, err) : -1;
+    found = rows ? db_next(rows, err) : -1;
+    if (found == 1) {
+        read_checked(rows, out);
+        found = db_col_int(rows, 8) == TENANT_ACTIVE && in_time(out);
+    }
     db_read_end(session);
     if (found == 1)
         recent_put(hub->recent, turn, name, out, sizeof *out);
@@ -308,15 +291,12 @@ static int look(struct hub *hub, const struct recent_name *name, struct str pref
 int key_check(struct hub *hub, struct str token, struct key *out, struct err *err)
 {
     struct recent_name name;
-    struct str prefix = { token.data, token.len < PREFIX_BYTES ? token.len : PREFIX_BYTES };
     int found;
 
     hash_token(hub, token, name.bytes);
     if (recent_get(hub->recent, &name, out, sizeof *out))
         return in_time(out);
-    if (!str_utf8_valid(prefix))
-        prefix = STR("-");
-    found = look(hub, &name, prefix, out, err);
+    found = look(hub, &name, true, out, err);
     if (found == 1)
         note_use(hub, out);
     return found;
@@ -329,5 +309,5 @@ int key_check_again(struct hub *hub, int64_t id, struct key *out, struct err *er
     if (recent_get(hub->recent, &name, out, sizeof *out))
         return in_time(out);
     out->id = id;
-    return look(hub, &name, (struct str){ 0 }, out, err);
+    return look(hub, &name, false, out, err);
 }

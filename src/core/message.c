@@ -12,11 +12,12 @@
 #define NORMAL_AHEAD_MS (30 * 1000)
 
 const char *const message_direction_words[] = { "in", "out", NULL };
-const char *const message_state_words[] = { "received", "processing", "processed", "draft", "queued", "sending", "sent",
-                                            "delivered", "read", "held", "unknown", "failed", "cancelled", "expired",
-                                            "suppressed", NULL };
-const char *const message_origin_words[] = { "contact", "person", "phone", "rule", "agent", "auto", "scheduled", "push",
-                                             NULL };
+const char *const message_state_words[] = { "received",  "processing", "processed",  "draft",
+                                            "queued",    "sending",    "sent",       "delivered",
+                                            "read",      "held",       "unknown",    "failed",
+                                            "cancelled", "expired",    "suppressed", NULL };
+const char *const message_origin_words[] = { "contact", "person",    "phone", "rule", "agent",
+                                             "auto",    "scheduled", "push",  NULL };
 const char *const message_priority_words[] = { "normal", "bulk", "urgent", NULL };
 
 #define AT(member) offsetof(struct message, member)
@@ -86,7 +87,7 @@ static void id_at(struct json_writer *writer, const char *key, const char *prefi
 
 void message_json(struct json_writer *writer, const struct message *message)
 {
-    json_object(writer);
+    json_object_begin(writer);
     if (message->times.deleted_ms) {
         id_at(writer, "id", ID_MESSAGE, message->id);
         id_at(writer, "conversation_id", ID_CONVERSATION, message->conversation_id);
@@ -98,7 +99,7 @@ void message_json(struct json_writer *writer, const struct message *message)
     json_object_end(writer);
 }
 
-/* --- States ------------------------------------------------------------------------------------------------------- */
+/* --- States ----------------------------------------------------------------------------------- */
 
 #define TO(state) (1u << MESSAGE_##state)
 
@@ -109,7 +110,8 @@ static const unsigned inbound_moves[MESSAGE_STATES] = {
 
 static const unsigned outbound_moves[MESSAGE_STATES] = {
     [MESSAGE_DRAFT] = TO(QUEUED) | TO(CANCELLED),
-    [MESSAGE_QUEUED] = TO(SENDING) | TO(HELD) | TO(CANCELLED) | TO(EXPIRED) | TO(SUPPRESSED) | TO(FAILED),
+    [MESSAGE_QUEUED] =
+        TO(SENDING) | TO(HELD) | TO(CANCELLED) | TO(EXPIRED) | TO(SUPPRESSED) | TO(FAILED),
     [MESSAGE_HELD] = TO(QUEUED) | TO(CANCELLED),
     [MESSAGE_SENDING] = TO(SENT) | TO(QUEUED) | TO(FAILED) | TO(UNKNOWN) | TO(DELIVERED) | TO(READ),
     [MESSAGE_SENT] = TO(DELIVERED) | TO(READ) | TO(FAILED),
@@ -128,9 +130,10 @@ bool message_may(enum message_direction direction, enum message_state from, enum
 const char *message_event_kind(enum message_state state)
 {
     static const char *const kinds[MESSAGE_STATES] = {
-        "message.received", "message.processing", "message.processed", "message.draft", "message.queued",
-        "message.sending", "message.sent", "message.delivered", "message.read", "message.held", "message.unknown",
-        "message.failed", "message.cancelled", "message.expired", "message.suppressed",
+        "message.received",  "message.processing", "message.processed",  "message.draft",
+        "message.queued",    "message.sending",    "message.sent",       "message.delivered",
+        "message.read",      "message.held",       "message.unknown",    "message.failed",
+        "message.cancelled", "message.expired",    "message.suppressed",
     };
 
     return kinds[state];
@@ -138,31 +141,45 @@ const char *message_event_kind(enum message_state state)
 
 int64_t message_rank_ms(int64_t due_ms, int64_t priority)
 {
-    return due_ms - (priority == PRIORITY_URGENT ? URGENT_AHEAD_MS : priority == PRIORITY_NORMAL ? NORMAL_AHEAD_MS : 0);
+    return due_ms
+           - (priority == PRIORITY_URGENT   ? URGENT_AHEAD_MS
+              : priority == PRIORITY_NORMAL ? NORMAL_AHEAD_MS
+                                            : 0);
 }
 
-/* A provider's id that another row carries already (the phone reported the same text as its own before the answer to our
- * sending was stored) stays with that row. 1: free, 0: taken. */
-static int external_id_free(struct db_session *tx, const struct message *message, struct str external_id, struct err *err)
+/* A provider's id that another row carries already (the phone reported the same text as its own
+ * before the answer to our sending was stored) stays with that row. 1: free, 0: taken. */
+static int external_id_free(struct db_session *tx, const struct message *message,
+                            struct str external_id, struct err *err)
 {
     int64_t owner;
 
-    if (db_query_int(tx, "SELECT id FROM messages WHERE tenant_id = $1 AND channel_id = $2 AND direction = $3 "
-                         "AND external_id = $4",
-                     DB_ARGS(db_int(message->tenant_id), db_int(message->channel_id), db_int(message->direction),
-                             db_text(external_id)), 0, &owner, err))
+    if (db_query_int(
+            tx,
+            "SELECT id FROM messages WHERE tenant_id = $1 AND channel_id = $2 AND direction = $3 "
+            "AND external_id = $4",
+            DB_ARGS(db_int(message->tenant_id), db_int(message->channel_id),
+                    db_int(message->direction), db_text(external_id)),
+            0, &owner, err))
         return -1;
     return owner == 0 || owner == message->id;
 }
 
-static int set_external_id(struct db_session *tx, const struct message *message, struct str external_id, struct err *err)
+static int set_external_id(struct db_session *tx, const struct message *message,
+                           struct str external_id, struct err *err)
 {
-    int is_free = external_id.data && external_id.len > 0 ? external_id_free(tx, message, external_id, err) : 0;
+    int is_free = external_id.data && external_id.len > 0
+                      ? external_id_free(tx, message, external_id, err)
+                      : 0;
 
     if (is_free != 1)
         return is_free;
     return db_exec(tx, "UPDATE messages SET external_id = $1 WHERE id = $2 AND tenant_id = $3",
-                   DB_ARGS(db_text(external_id), db_int(message->id), db_int(message->tenant_id)), err) < 0 ? -1 : 0;
+                   DB_ARGS(db_text(external_id), db_int(message->id), db_int(message->tenant_id)),
+                   err)
+                   < 0
+               ? -1
+               : 0;
 }
 
 static struct db_value time_if(bool set, int64_t at_ms)
@@ -178,22 +195,29 @@ int message_advance(struct db_session *tx, const struct message *message, enum m
 
     if (!message_may((enum message_direction)message->direction, from, to))
         return 0;
-    changed = db_exec(tx,
-        "UPDATE messages SET state = $1, updated_ms = $2, sent_ms = COALESCE(sent_ms, $3), "
-        "delivered_ms = COALESCE(delivered_ms, $4), read_ms = COALESCE(read_ms, $5), "
-        "error_code = NULLIF(COALESCE($6, error_code), ''), error_hint = NULLIF(COALESCE($7, error_hint), '') "
-        "WHERE id = $8 AND tenant_id = $9 AND state = $10",
-        DB_ARGS(db_int(to), db_int(change->at_ms),
-                time_if(to == MESSAGE_SENT || to == MESSAGE_DELIVERED || to == MESSAGE_READ, change->at_ms),
-                time_if(to == MESSAGE_DELIVERED || to == MESSAGE_READ, change->at_ms),
-                time_if(to == MESSAGE_READ, change->at_ms), db_text(change->error_code), db_text(change->error_hint),
-                db_int(message->id), db_int(message->tenant_id), db_int(from)), err);
+    changed =
+        db_exec(tx,
+                "UPDATE messages SET state = $1, updated_ms = $2, sent_ms = COALESCE(sent_ms, $3), "
+                "delivered_ms = COALESCE(delivered_ms, $4), read_ms = COALESCE(read_ms, $5), "
+                "error_code = NULLIF(COALESCE($6, error_code), ''), error_hint = "
+                "NULLIF(COALESCE($7, error_hint), '') "
+                "WHERE id = $8 AND tenant_id = $9 AND state = $10",
+                DB_ARGS(db_int(to), db_int(change->at_ms),
+                        time_if(to == MESSAGE_SENT || to == MESSAGE_DELIVERED || to == MESSAGE_READ,
+                                change->at_ms),
+                        time_if(to == MESSAGE_DELIVERED || to == MESSAGE_READ, change->at_ms),
+                        time_if(to == MESSAGE_READ, change->at_ms), db_text(change->error_code),
+                        db_text(change->error_hint), db_int(message->id),
+                        db_int(message->tenant_id), db_int(from)),
+                err);
     if (changed != 1)
         return (int)changed;
     if (set_external_id(tx, message, change->external_id, err) < 0)
         return -1;
-    event_add(tx, &(struct event){ .tenant_id = message->tenant_id, .kind = message_event_kind(to),
-                                   .object_id = message->id, .conversation_id = message->conversation_id,
+    event_add(tx, &(struct event){ .tenant_id = message->tenant_id,
+                                   .kind = message_event_kind(to),
+                                   .object_id = message->id,
+                                   .conversation_id = message->conversation_id,
                                    .at_ms = change->at_ms });
     return 1;
 }

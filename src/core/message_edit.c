@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-/* --- Edits, deletion ---------------------------------------------------------------------------- */
+/* --- Edits, deletion -------------------------------------------------------------------------- */
 
 /* What a change needs to know of its message. */
 struct stored {
@@ -26,8 +26,10 @@ static int read_stored(struct db_session *tx, const struct message_ref *ref, str
                        struct err *err)
 {
     struct db_rows *rows = db_query(tx,
-        "SELECT conversation_id, deleted_ms, text, direction, state FROM messages WHERE tenant_id = $1 AND id = $2 "
-        "FOR UPDATE", DB_ARGS(db_int(ref->tenant_id), db_int(ref->id)), err);
+                                    "SELECT conversation_id, deleted_ms, text, direction, state "
+                                    "FROM messages WHERE tenant_id = $1 AND id = $2 "
+                                    "FOR UPDATE",
+                                    DB_ARGS(db_int(ref->tenant_id), db_int(ref->id)), err);
     int found = rows ? db_next(rows, err) : -1;
 
     if (found != 1)
@@ -97,7 +99,7 @@ int message_delete(struct db_session *tx, const struct message_ref *ref, struct 
     return 1;
 }
 
-/* --- Reactions, tags ------------------------------------------------------------------------------ */
+/* --- Reactions, tags -------------------------------------------------------------------------- */
 
 /* A change of what hangs on a message makes it newer. */
 static int touch(struct db_session *tx, const struct message_ref *ref, const char *kind,
@@ -200,7 +202,7 @@ int message_tags(struct db_session *session, struct arena *arena, const struct m
     return found < 0 ? -1 : count;
 }
 
-/* --- Being read ------------------------------------------------------------------------------------- */
+/* --- Being read ------------------------------------------------------------------------------- */
 
 /* The messages that become read, and their conversations in the order of locks. */
 struct unread {

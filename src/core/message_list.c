@@ -101,7 +101,7 @@ int message_history(struct db_session *session, struct arena *arena,
     return read_all(session, arena, &query, *out, err);
 }
 
-/* --- Revisions, reactions ------------------------------------------------------------------------- */
+/* --- Revisions, reactions --------------------------------------------------------------------- */
 
 static struct str copy_text(struct arena *arena, struct str text)
 {

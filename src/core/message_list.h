@@ -3,8 +3,8 @@
 
 #include "core/message.h"
 
-/* What a list shows. Zero and absent members do not filter; `direction` and `state` are negative for
- * "any". */
+/* What a list shows. Zero and absent members do not filter; `direction` and `state` are negative
+ * for "any". */
 struct message_filter {
     int64_t tenant_id, device_id, channel_id, conversation_id, contact_id;
     int64_t direction, state;
@@ -16,8 +16,8 @@ struct message_filter {
     bool unread;                    /* inbound, not read by a person */
 };
 
-/* Up to `limit` messages, newest first, in the arena; tombstones are left out. Returns their number,
- * -1 on failure. */
+/* Up to `limit` messages, newest first, in the arena; tombstones are left out. Returns their
+ * number, -1 on failure. */
 int message_list(struct db_session *session, struct arena *arena,
                  const struct message_filter *filter, struct message **out, struct err *err);
 

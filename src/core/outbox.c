@@ -14,7 +14,7 @@ static int run(struct db_session *tx, struct db_write_item **items, size_t count
 
 static const struct db_kind enqueue_kind = { .name = "enqueue", .order = 20, .run = run };
 
-/* --- Routing -------------------------------------------------------------------------------------- */
+/* --- Routing ---------------------------------------------------------------------------------- */
 
 /* The conversation that the request names: its channel and peer. */
 static int read_conversation(struct hub *hub, struct arena *arena,
@@ -67,7 +67,8 @@ int outbox_route(struct hub *hub, struct arena *arena, const struct outbox_reque
             return -1;
         channel_id = conversation.channel_id;
     }
-    found = channel_load(hub->db, arena, CHANNEL_ID(request->tenant_id, channel_id), &out->channel, err);
+    found = channel_load(hub->db, arena, CHANNEL_ID(request->tenant_id, channel_id), &out->channel,
+                         err);
     if (found == 0)
         return err_set(err, ERR_NOT_FOUND, "There is no such channel.");
     if (found < 0)
@@ -90,7 +91,7 @@ int outbox_route(struct hub *hub, struct arena *arena, const struct outbox_reque
     return check_channel(out, request, err);
 }
 
-/* --- Preparing ------------------------------------------------------------------------------------ */
+/* --- Preparing -------------------------------------------------------------------------------- */
 
 static int check_request(const struct outbox_request *request, struct err *err)
 {
@@ -168,7 +169,7 @@ int outbox_send(struct hub *hub, struct arena *arena, struct outbox_write *write
     return db_submit_wait(hub->db, &write->item, err);
 }
 
-/* --- Storing -------------------------------------------------------------------------------------- */
+/* --- Storing ---------------------------------------------------------------------------------- */
 
 /* May the write be stored, or was it before: by its idempotency key, or by an earlier run of this
  * group whose commit got lost on the way back? 1, 0, -1. */

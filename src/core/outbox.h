@@ -1,5 +1,6 @@
-/* outbox.h - accept what is to be sent, like any other message: idempotency, contact, conversation, message = queued, job,
- * log line in one transaction; many requests share one commit. Also what people do to messages on their way. */
+/* outbox.h - accept what is to be sent, like any other message: idempotency, contact, conversation,
+ * message = queued, job, log line in one transaction; many requests share one commit. Also what
+ * people do to messages on their way. */
 #pragma once
 
 #include "core/hub.h"
@@ -25,20 +26,21 @@ struct outbox_write {
     struct outbox_request request;
     const struct idempotency *idempotency;  /* or NULL */
     int64_t message_id;                     /* drawn by outbox_prepare */
-    bool replayed;                          /* out: the idempotency key was known; nothing was stored */
-    bool suppressed;                        /* out: the contact opted out; stored in state suppressed */
+    bool replayed;   /* out: the idempotency key was known; nothing was stored */
+    bool suppressed; /* out: the contact opted out; stored in state suppressed */
     void *prepared;
 };
 
-/* Route and check without writing: finds channel and contact address, splits the text, refuses groups for machines, empty
- * texts, channels that cannot send (hint). Draws the id. */
-int outbox_prepare(struct hub *hub, struct arena *arena, struct outbox_write *write, struct err *err);
+/* Route and check without writing: finds channel and contact address, splits the text, refuses
+ * groups for machines, empty texts, channels that cannot send (hint). Draws the id. */
+int outbox_prepare(struct hub *hub, struct arena *arena, struct outbox_write *write,
+                   struct err *err);
 
 /* Prepare, submit and wait. */
 int outbox_send(struct hub *hub, struct arena *arena, struct outbox_write *write, struct err *err);
 
-/* Store a prepared write inside a transaction that already runs (core/decide): same rules, same rows. Fills what comes
- * out of it. */
+/* Store a prepared write inside a transaction that already runs (core/decide): same rules, same
+ * rows. Fills what comes out of it. */
 int outbox_add(struct db_session *tx, struct outbox_write *write, struct err *err);
 
 /* `send --dry-run`: what would happen. */
@@ -55,6 +57,8 @@ int outbox_plan(struct hub *hub, struct arena *arena, const struct outbox_reques
 /* Persons' doings. Each: 1 done, 0 not in a state that allows it, -1 failed (ERR_NOT_FOUND too). */
 int outbox_cancel(struct hub *hub, int64_t tenant_id, int64_t message_id, struct err *err);
 int outbox_hold(struct hub *hub, int64_t tenant_id, int64_t message_id, struct err *err);
-int outbox_retry(struct hub *hub, int64_t tenant_id, int64_t message_id, struct err *err);    /* failed, held, unknown */
-int outbox_resolve(struct hub *hub, int64_t tenant_id, int64_t message_id, bool arrived, struct err *err); /* unknown */
+int outbox_retry(struct hub *hub, int64_t tenant_id, int64_t message_id,
+                 struct err *err); /* failed, held, unknown */
+int outbox_resolve(struct hub *hub, int64_t tenant_id, int64_t message_id, bool arrived,
+                   struct err *err); /* unknown */
 int outbox_send_draft(struct hub *hub, int64_t tenant_id, int64_t message_id, struct err *err);

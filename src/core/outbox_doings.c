@@ -53,8 +53,9 @@ static int advance(struct db_session *tx, const struct deed *deed, const struct 
 static int leave_lane(struct db_session *tx, const struct message *message, bool keep,
                       struct err *err)
 {
-    const char *sql = keep ? "UPDATE jobs SET state = 3, head = 0 WHERE message_id = $1 AND kind = 1"
-                           : "DELETE FROM jobs WHERE message_id = $1 AND kind = 1";
+    const char *sql = keep
+                          ? "UPDATE jobs SET state = 3, head = 0 WHERE message_id = $1 AND kind = 1"
+                          : "DELETE FROM jobs WHERE message_id = $1 AND kind = 1";
 
     if (db_exec(tx, sql, DB_ARGS(db_int(message->id)), err) < 0)
         return -1;
@@ -215,7 +216,8 @@ static int count_parts(struct hub *hub, struct deed *deed, struct err *err)
     if (session)
         db_read_end(session);
     if (found == 1)
-        found = channel_load(hub->db, arena, CHANNEL_ID(deed->tenant_id, message.channel_id), &channel, err);
+        found = channel_load(hub->db, arena, CHANNEL_ID(deed->tenant_id, message.channel_id),
+                             &channel, err);
     if (found == 1 && channel.driver)
         deed->parts = split_count(channel.driver, message.text);
     if (found == 0)

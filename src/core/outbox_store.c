@@ -1,5 +1,5 @@
-/* Storing what is to be sent: conversations, messages, send jobs, log lines. One statement per table
- * for the whole group, locks in one order. */
+/* Storing what is to be sent: conversations, messages, send jobs, log lines. One statement per
+ * table for the whole group, locks in one order. */
 #include "base/arena.h"
 #include "core/event.h"
 #include "core/optout.h"
@@ -12,7 +12,7 @@
 #define MESSAGE_COLUMNS 24
 #define JOB_COLUMNS 14
 
-/* --- Conversations ---------------------------------------------------------------------------------- */
+/* --- Conversations ---------------------------------------------------------------------------- */
 
 static struct conversation_touch touch_of(const struct outbox_prepared *prepared)
 {
@@ -146,7 +146,7 @@ static int suppress(struct db_session *tx, struct outbox_prepared **writes, size
     return 0;
 }
 
-/* --- Messages --------------------------------------------------------------------------------------- */
+/* --- Messages --------------------------------------------------------------------------------- */
 
 static enum message_state first_state(const struct outbox_write *write)
 {
@@ -215,7 +215,7 @@ static void log_messages(struct db_session *tx, struct outbox_prepared **writes,
     }
 }
 
-/* --- Jobs ------------------------------------------------------------------------------------------- */
+/* --- Jobs ------------------------------------------------------------------------------------- */
 
 static const char insert_job_sql[] =
     "INSERT INTO jobs (id, tenant_id, kind, state, lane, lane_seq, head, rank_ms, due_ms, attempt, "

@@ -52,7 +52,7 @@ struct batch {
     size_t count;
 };
 
-/* --- Channels ----------------------------------------------------------------------------------- */
+/* --- Channels --------------------------------------------------------------------------------- */
 
 static bool needs_nothing(const struct channel_driver *driver)
 {
@@ -67,7 +67,8 @@ static int add_channel(struct seeding *seeding, const struct channel_driver *dri
 {
     struct channel *channel = &seeding->channels[seeding->channel_count];
     int64_t tenant_id = seeding->plan->tenant_id;
-    int found = channel_load(seeding->hub->db, seeding->arena, CHANNEL_NAME(tenant_id, str_c(name)), channel, err);
+    int found = channel_load(seeding->hub->db, seeding->arena, CHANNEL_NAME(tenant_id, str_c(name)),
+                             channel, err);
 
     if (found == 0) {
         struct channel_edit edit = channel_edit(seeding->arena, tenant_id,
@@ -78,7 +79,8 @@ static int add_channel(struct seeding *seeding, const struct channel_driver *dri
         edit.settings = json_parse(seeding->arena, STR("{}"), err);
         if (edit.id < 0 || db_write(seeding->hub->db, channel_add, &edit, err))
             return -1;
-        found = channel_load(seeding->hub->db, seeding->arena, CHANNEL_ID(tenant_id, edit.id), channel, err);
+        found = channel_load(seeding->hub->db, seeding->arena, CHANNEL_ID(tenant_id, edit.id),
+                             channel, err);
     }
     if (found == 1)
         seeding->channel_count++;
@@ -102,7 +104,7 @@ static int add_channels(struct seeding *seeding, struct err *err)
     return 0;
 }
 
-/* --- People ------------------------------------------------------------------------------------- */
+/* --- People ----------------------------------------------------------------------------------- */
 
 static void invent_people(struct seeding *seeding)
 {
@@ -187,7 +189,7 @@ static int add_people(struct seeding *seeding, struct err *err)
     return 0;
 }
 
-/* --- Messages ----------------------------------------------------------------------------------- */
+/* --- Messages --------------------------------------------------------------------------------- */
 
 /* A message before its position is known. */
 struct draft {
@@ -379,7 +381,7 @@ static int add_messages(struct seeding *seeding, const struct seed_progress *pro
     return 0;
 }
 
-/* --- All of it ---------------------------------------------------------------------------------- */
+/* --- All of it -------------------------------------------------------------------------------- */
 
 static int check_new(struct seeding *seeding, struct err *err)
 {

@@ -15,8 +15,9 @@ bool split_next(const struct channel_driver *driver, struct str *rest, struct st
 
     if (!rest->data)
         return false;
-    cut = driver->text_max ? str_cut(*rest, driver->text_max, (driver->can & CHANNEL_CAN_UTF16) != 0)
-                           : rest->len;
+    cut = driver->text_max
+              ? str_cut(*rest, driver->text_max, (driver->can & CHANNEL_CAN_UTF16) != 0)
+              : rest->len;
     *part = (struct str){ rest->data, cut };
     if (cut < rest->len)
         *rest = (struct str){ rest->data + cut, rest->len - cut };
@@ -45,14 +46,15 @@ struct str split_part(const struct channel_driver *driver, struct str text, int 
     return part;
 }
 
-/* --- SMS ------------------------------------------------------------------------------------------ */
+/* --- SMS -------------------------------------------------------------------------------------- */
 
-/* The code points of the GSM 03.38 default alphabet beyond ASCII; ASCII's own exceptions are below. */
-static const uint16_t gsm_beyond_ascii[] = {
-    0xa1, 0xa3, 0xa4, 0xa5, 0xa7, 0xbf, 0xc4, 0xc5, 0xc6, 0xc7, 0xc9, 0xd1, 0xd6, 0xd8, 0xdc, 0xdf, 0xe0, 0xe4, 0xe5,
-    0xe6, 0xe8, 0xe9, 0xec, 0xf1, 0xf2, 0xf6, 0xf8, 0xf9, 0xfc, 0x393, 0x394, 0x398, 0x39b, 0x39e, 0x3a0, 0x3a3,
-    0x3a6, 0x3a8, 0x3a9
-};
+/* The code points of the GSM 03.38 default alphabet beyond ASCII; ASCII's own exceptions are below.
+ */
+static const uint16_t gsm_beyond_ascii[] = { 0xa1,  0xa3,  0xa4,  0xa5,  0xa7,  0xbf,  0xc4,  0xc5,
+                                             0xc6,  0xc7,  0xc9,  0xd1,  0xd6,  0xd8,  0xdc,  0xdf,
+                                             0xe0,  0xe4,  0xe5,  0xe6,  0xe8,  0xe9,  0xec,  0xf1,
+                                             0xf2,  0xf6,  0xf8,  0xf9,  0xfc,  0x393, 0x394, 0x398,
+                                             0x39b, 0x39e, 0x3a0, 0x3a3, 0x3a6, 0x3a8, 0x3a9 };
 
 /* Septets of a code point: 1, 2 with an escape, 0 when it is not in the alphabet. */
 static int gsm_septets(uint32_t point)

@@ -53,10 +53,13 @@ uint32_t wake_wait(struct wake *wake, uint32_t seen, int timeout_ms)
         until.tv_nsec -= 1000000000L;
     }
     atomic_fetch_add(&wake->waiters, 1);
-    /* FUTEX_WAIT_BITSET takes an absolute monotonic time, so an interrupted wait starts over without growing. */
+    /* FUTEX_WAIT_BITSET takes an absolute monotonic time, so an interrupted wait starts over
+     * without growing. */
     while (atomic_load(&wake->count) == seen)
-        if (syscall(SYS_futex, &wake->count, FUTEX_WAIT_BITSET_PRIVATE, seen, timeout_ms < 0 ? NULL : &until, NULL,
-                    FUTEX_BITSET_MATCH_ANY) < 0 && errno == ETIMEDOUT)
+        if (syscall(SYS_futex, &wake->count, FUTEX_WAIT_BITSET_PRIVATE, seen,
+                    timeout_ms < 0 ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY)
+                < 0
+            && errno == ETIMEDOUT)
             break;
     atomic_fetch_sub(&wake->waiters, 1);
     return atomic_load(&wake->count);

@@ -196,7 +196,7 @@ void http_problem(struct http_response *response, struct arena *arena, const str
     response->content_type = "application/problem+json";
     buf_init(&response->body, PROBLEM_BYTES);
     json = json_writer(&response->body);
-    json_object(&json);
+    json_object_begin(&json);
     json_cstr_at(&json, "title", http_reason(status));
     json_int_at(&json, "status", status);
     json_cstr_at(&json, "code", err_word(err->code));

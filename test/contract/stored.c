@@ -94,7 +94,7 @@ static const struct json *settings_of(struct arena *arena, const struct channel_
             trial_setting(&trial, field->name, STR(MARKER));
     buf_init(&text, LIMIT_SETTINGS_BYTES);
     writer = json_writer(&text);
-    json_object(&writer);
+    json_object_begin(&writer);
     for (size_t i = 0; i < trial.channel.settings.count; i++)
         if (trial.channel.settings.values[i].field)
             put_setting(&writer, &trial.channel.settings.values[i]);

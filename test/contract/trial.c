@@ -228,7 +228,7 @@ static void run_probe(struct trial *trial)
 
     buf_init(&json, LIMIT_EXCHANGE_BYTES);
     writer = json_writer(&json);
-    json_object(&writer);
+    json_object_begin(&writer);
     trial->status = trial->channel.driver->probe(&trial->channel, script_exchange(trial->script),
                                                  &report, &trial->err);
     json_object_end(&writer);

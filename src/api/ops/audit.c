@@ -26,7 +26,7 @@ static enum op_done list(struct op_call *call, struct err *err)
         return OP_FAILED;
     op_list_begin(call);
     for (int i = 0; i < count && i < filter.page.limit - 1; i++) {
-        json_object(&call->out);
+        json_object_begin(&call->out);
         row_json(&call->out, audit_columns, &rows[i]);
         json_object_end(&call->out);
     }

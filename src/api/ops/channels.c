@@ -186,14 +186,14 @@ static void put_kind(struct json_writer *out, const struct channel_driver *drive
 {
     static const char *const abilities[] = { "text", "media", "reply", "react", "edit", "receipt", NULL };
 
-    json_object(out);
+    json_object_begin(out);
     json_cstr_at(out, "kind", driver->kind);
     json_cstr_at(out, "title", driver->title);
     json_cstr_at(out, "about", driver->about);
     json_bool_at(out, "sends", driver->send != NULL);
     json_bool_at(out, "receives", driver->receive || driver->poll);
     json_key(out, "can");
-    json_array(out);
+    json_array_begin(out);
     for (int bit = 0; abilities[bit]; bit++)
         if (driver->can & 1u << bit)
             json_put_text(out, str_c(abilities[bit]));
@@ -226,9 +226,9 @@ static enum op_done probe(struct op_call *call, struct err *err)
     int failed = 0;
 
     (void)err;
-    json_object(&call->out);
+    json_object_begin(&call->out);
     json_key(&call->out, "facts");
-    json_object(&call->out);
+    json_object_begin(&call->out);
     if (channel->driver->probe)
         failed = channel->driver->probe(channel, call->hub->exchange, &report, &why);
     json_object_end(&call->out);

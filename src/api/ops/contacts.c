@@ -48,7 +48,7 @@ static const struct field opt_out_fields[] = {
 
 static void put_contact(struct op_call *call, const struct contact *contact)
 {
-    json_object(&call->out);
+    json_object_begin(&call->out);
     row_json(&call->out, contact_columns, contact);
     json_object_end(&call->out);
 }

@@ -66,7 +66,7 @@ static const struct field pause_fields[] = {
 
 static void put_conversation(struct op_call *call, const struct conversation *conversation)
 {
-    json_object(&call->out);
+    json_object_begin(&call->out);
     row_json(&call->out, conversation_columns, conversation);
     json_object_end(&call->out);
 }

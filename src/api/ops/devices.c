@@ -17,7 +17,7 @@ static int render(struct op_call *call, void *arg, struct err *err)
     const struct edit *edit = arg;
 
     (void)err;
-    json_object(&call->out);
+    json_object_begin(&call->out);
     row_json(&call->out, device_columns, &edit->device);
     if (edit->draft.token)
         json_cstr_at(&call->out, "token", edit->draft.token);
@@ -102,7 +102,7 @@ static enum op_done list(struct op_call *call, struct err *err)
         return OP_FAILED;
     op_list_begin(call);
     for (int i = 0; i < count && i < page.limit - 1; i++) {
-        json_object(&call->out);
+        json_object_begin(&call->out);
         row_json(&call->out, device_columns, &devices[i]);
         json_object_end(&call->out);
     }

@@ -12,7 +12,7 @@ struct edit {
 
 static void put_row(struct op_call *call, const struct egress_row *row)
 {
-    json_object(&call->out);
+    json_object_begin(&call->out);
     row_json(&call->out, egress_columns, row);
     json_key(&call->out, "tenant_id");
     json_put_text(&call->out, str_c(row->tenant_id ? id_text(call->arena, ID_TENANT, row->tenant_id) : NULL));

@@ -33,9 +33,9 @@ static enum op_done list(struct op_call *call, struct err *err)
     db_read_end(session);
     if (failed)
         return OP_FAILED;
-    json_object(&call->out);
+    json_object_begin(&call->out);
     json_key(&call->out, "items");
-    json_array(&call->out);
+    json_array_begin(&call->out);
     for (size_t i = 0; i < page.count; i++)
         if (wants(field_get(&call->in, "kinds"), &page.events[i]) &&
             (!conversation_id || page.events[i].conversation_id == conversation_id))

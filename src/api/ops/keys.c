@@ -55,7 +55,7 @@ static int render_token(struct op_call *call, void *arg, struct err *err)
     const struct edit *edit = arg;
 
     (void)err;
-    json_object(&call->out);
+    json_object_begin(&call->out);
     key_json(&call->out, &edit->draft.key);
     json_cstr_at(&call->out, "token", edit->draft.token);
     json_object_end(&call->out);
@@ -168,7 +168,7 @@ static enum op_done list(struct op_call *call, struct err *err)
         return OP_FAILED;
     op_list_begin(call);
     for (int i = 0; i < count && i < page.limit - 1; i++) {
-        json_object(&call->out);
+        json_object_begin(&call->out);
         key_json(&call->out, &keys[i]);
         json_object_end(&call->out);
     }
@@ -213,7 +213,7 @@ static enum op_done self(struct op_call *call, struct err *err)
     }
     if (found < 1)
         return found < 0 ? OP_FAILED : op_not_found(call, err);
-    json_object(&call->out);
+    json_object_begin(&call->out);
     key_json(&call->out, &key);
     json_cstr_at(&call->out, "tenant_id", id_text(call->arena, ID_TENANT, call->tenant_id));
     json_object_end(&call->out);

@@ -160,10 +160,10 @@ static int put_tags(struct op_call *call, void *arg, struct err *err)
     const struct edit *edit = arg;
 
     (void)err;
-    json_object(&call->out);
+    json_object_begin(&call->out);
     json_cstr_at(&call->out, "id", id_text(call->arena, ID_MESSAGE, edit->ref.id));
     json_key(&call->out, "tags");
-    json_array(&call->out);
+    json_array_begin(&call->out);
     for (int i = 0; i < edit->tag_count; i++)
         json_put_text(&call->out, edit->tags[i]);
     json_array_end(&call->out);
@@ -252,7 +252,7 @@ static int many_tx(struct db_session *tx, void *arg, struct err *err)
 static int put_many(struct op_call *call, void *arg, struct err *err)
 {
     (void)err;
-    json_object(&call->out);
+    json_object_begin(&call->out);
     json_int_at(&call->out, "read", ((struct many *)arg)->read);
     json_bool_at(&call->out, "dry_run", field_flag(&call->in, "dry_run"));
     json_object_end(&call->out);

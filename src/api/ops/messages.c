@@ -162,7 +162,7 @@ static enum op_done history(struct op_call *call, struct err *err)
 static void put_tags(struct op_call *call, const struct str *tags, int count)
 {
     json_key(&call->out, "tags");
-    json_array(&call->out);
+    json_array_begin(&call->out);
     for (int i = 0; i < count; i++)
         json_put_text(&call->out, tags[i]);
     json_array_end(&call->out);
@@ -171,9 +171,9 @@ static void put_tags(struct op_call *call, const struct str *tags, int count)
 static void put_reactions(struct op_call *call, const struct message_reaction *reactions, int count)
 {
     json_key(&call->out, "reactions");
-    json_array(&call->out);
+    json_array_begin(&call->out);
     for (int i = 0; i < count; i++) {
-        json_object(&call->out);
+        json_object_begin(&call->out);
         json_text_at(&call->out, "actor", reactions[i].actor);
         json_text_at(&call->out, "emoji", reactions[i].emoji);
         json_time_at(&call->out, "at", reactions[i].created_ms);
@@ -185,9 +185,9 @@ static void put_reactions(struct op_call *call, const struct message_reaction *r
 static void put_revisions(struct op_call *call, const struct message_revision *revisions, int count)
 {
     json_key(&call->out, "revisions");
-    json_array(&call->out);
+    json_array_begin(&call->out);
     for (int i = 0; i < count; i++) {
-        json_object(&call->out);
+        json_object_begin(&call->out);
         json_text_at(&call->out, "text", revisions[i].text);
         json_time_at(&call->out, "replaced_at", revisions[i].replaced_ms);
         json_object_end(&call->out);
@@ -221,7 +221,7 @@ static int put_whole(struct op_call *call, struct db_session *session, struct me
     revision_count = message_revisions(session, call->arena, message, &revisions, err);
     if (tag_count < 0 || reaction_count < 0 || revision_count < 0)
         return -1;
-    json_object(&call->out);
+    json_object_begin(&call->out);
     row_json(&call->out, message_columns, message);
     json_text_at(&call->out, message->direction == MESSAGE_IN ? "from" : "to", message->address);
     put_tags(call, tags, tag_count);
@@ -251,7 +251,7 @@ static void put_entry(struct op_call *call, const struct timeline_entry *entry)
     const char *prefix = entry->kind == TIMELINE_ATTEMPT ? ID_ATTEMPT : ID_DECISION;
     bool attempt = entry->kind == TIMELINE_ATTEMPT;
 
-    json_object(&call->out);
+    json_object_begin(&call->out);
     json_time_at(&call->out, "at", entry->at_ms);
     json_time_at(&call->out, "until", entry->until_ms);
     json_cstr_at(&call->out, "kind", kinds[entry->kind]);

@@ -227,7 +227,7 @@ static void put_waiting(struct op_call *call, const struct message *message)
 {
     char id[ID_TEXT_BYTES];
 
-    json_object(&call->out);
+    json_object_begin(&call->out);
     json_cstr_at(&call->out, "id", id_encode(id, ID_MESSAGE, message->id));
     json_cstr_at(&call->out, "state", message_state_words[message->state]);
     json_text_at(&call->out, "to", message->address);
@@ -253,7 +253,7 @@ static int list_waiting(struct op_call *call, struct db_session *session, struct
             return -1;
     }
     json_key(&call->out, "messages");
-    json_array(&call->out);
+    json_array_begin(&call->out);
     for (int shown = 0; shown < limit; shown++) {
         int newest = -1;
 
@@ -277,7 +277,7 @@ static enum op_done depth(struct op_call *call, struct err *err)
 
     if (!session)
         return OP_FAILED;
-    json_object(&call->out);
+    json_object_begin(&call->out);
     failed = stats_read(session, call->tenant_id, 0, &stats, err) < 0
         || stats_queue_read(session, call->tenant_id, &queue, err) < 0;
     if (!failed) {

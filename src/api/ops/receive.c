@@ -155,7 +155,7 @@ static void put_received(struct op_call *call, int64_t id, enum message_state st
 
     buf_clear(&call->response.body);
     call->out = json_writer(&call->response.body);
-    json_object(&call->out);
+    json_object_begin(&call->out);
     json_cstr_at(&call->out, "id", id_encode(text, ID_MESSAGE, id));
     json_cstr_at(&call->out, "state", message_state_words[state]);
     json_time_at(&call->out, "received_at", received_ms);
@@ -246,7 +246,7 @@ static void put_result(struct op_call *call, size_t index, struct inbox_result *
     char id[ID_TEXT_BYTES];
 
     rename_field(&result->err);
-    json_object(&call->out);
+    json_object_begin(&call->out);
     json_int_at(&call->out, "index", (int64_t)index);
     json_cstr_at(&call->out, "outcome", words[result->outcome]);
     json_cstr_at(&call->out, "id", refused ? NULL : id_encode(id, ID_MESSAGE, result->message_id));
@@ -262,12 +262,12 @@ static void put_results(struct op_call *call, const struct inbox_write *write)
 
     for (size_t i = 0; i < write->count; i++)
         counts[write->results[i].outcome]++;
-    json_object(&call->out);
+    json_object_begin(&call->out);
     json_int_at(&call->out, "stored", counts[INBOX_STORED]);
     json_int_at(&call->out, "duplicates", counts[INBOX_DUPLICATE] + counts[INBOX_IGNORED]);
     json_int_at(&call->out, "refused", counts[INBOX_REFUSED]);
     json_key(&call->out, "items");
-    json_array(&call->out);
+    json_array_begin(&call->out);
     for (size_t i = 0; i < write->count; i++)
         put_result(call, i, &write->results[i]);
     json_array_end(&call->out);

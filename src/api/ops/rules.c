@@ -16,7 +16,7 @@ struct edit {
 static int render(struct op_call *call, void *arg, struct err *err)
 {
     (void)err;
-    json_object(&call->out);
+    json_object_begin(&call->out);
     row_json(&call->out, rule_columns, &((const struct edit *)arg)->rule);
     json_object_end(&call->out);
     return 0;
@@ -110,7 +110,7 @@ static enum op_done list(struct op_call *call, struct err *err)
         return OP_FAILED;
     op_list_begin(call);
     for (int i = 0; i < count; i++) {
-        json_object(&call->out);
+        json_object_begin(&call->out);
         row_json(&call->out, rule_columns, &rules[i]);
         json_object_end(&call->out);
     }
@@ -167,9 +167,9 @@ static void put_rule(struct op_call *call, const char *key, const struct rule_pa
 static void put_hits(struct op_call *call, const struct rule_effects *effects)
 {
     json_key(&call->out, "rules");
-    json_array(&call->out);
+    json_array_begin(&call->out);
     for (size_t i = 0; i < effects->hit_count; i++) {
-        json_object(&call->out);
+        json_object_begin(&call->out);
         put_rule(call, "id", effects->hits[i]);
         json_cstr_at(&call->out, "name", effects->hits[i]->name);
         json_object_end(&call->out);
@@ -180,11 +180,11 @@ static void put_hits(struct op_call *call, const struct rule_effects *effects)
 static void put_forwards(struct op_call *call, const struct rule_effects *effects)
 {
     json_key(&call->out, "forward");
-    json_array(&call->out);
+    json_array_begin(&call->out);
     for (size_t i = 0; i < effects->forward_count; i++) {
         const struct rule_forward *forward = &effects->forwards[i];
 
-        json_object(&call->out);
+        json_object_begin(&call->out);
         json_cstr_at(&call->out, "rule_id", id_text(call->arena, ID_RULE, forward->rule_id));
         json_text_at(&call->out, "channel", forward->channel);
         json_text_at(&call->out, "to", forward->to);
@@ -199,10 +199,10 @@ static void put_effects(struct op_call *call, const struct rule_effects *effects
     static const char *const switches[] = { "as_is", "on", "off" };
     bool known = effects->priority >= 0 && effects->priority <= PRIORITY_URGENT;
 
-    json_object(&call->out);
+    json_object_begin(&call->out);
     put_hits(call, effects);
     json_key(&call->out, "tags");
-    json_array(&call->out);
+    json_array_begin(&call->out);
     for (size_t i = 0; i < effects->tag_count; i++)
         json_put_text(&call->out, effects->tags[i]);
     json_array_end(&call->out);

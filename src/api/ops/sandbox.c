@@ -127,7 +127,7 @@ static enum op_done say(struct op_call *call, struct err *err)
         return OP_FAILED;
     buf_init(&json, LIMIT_WEBHOOK_BYTES);
     out = json_writer(&json);
-    json_object(&out);
+    json_object_begin(&out);
     json_text_at(&out, "from", field_text(&call->in, "as"));
     json_text_at(&out, "text", field_text(&call->in, "text"));
     put_given(&out, "name", field_text(&call->in, "name"));
@@ -165,7 +165,7 @@ static enum op_done receipt(struct op_call *call, struct err *err)
     }
     buf_init(&json, LIMIT_JSON_BYTES);
     out = json_writer(&json);
-    json_object(&out);
+    json_object_begin(&out);
     json_cstr_at(&out, "receipt", words[field_number(&call->in, "state", 0)]);
     json_text_at(&out, "id", message.external_id);
     json_object_end(&out);

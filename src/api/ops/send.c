@@ -113,7 +113,7 @@ static void put_sent(struct op_call *call, const struct outbox_write *write, enu
 
     buf_clear(&call->response.body);
     call->out = json_writer(&call->response.body);
-    json_object(&call->out);
+    json_object_begin(&call->out);
     json_cstr_at(&call->out, "id", id_encode(id, ID_MESSAGE, write->message_id));
     json_cstr_at(&call->out, "state", message_state_words[state]);
     json_time_at(&call->out, "scheduled_at", write->request.scheduled_ms);
@@ -153,7 +153,7 @@ static enum op_done plan(struct op_call *call, const struct outbox_request *requ
     if (outbox_plan(call->hub, call->arena, request, &plan, err) < 0)
         return unknown_conversation(call, err);
     call->response.status = 200;
-    json_object(&call->out);
+    json_object_begin(&call->out);
     json_bool_at(&call->out, "dry_run", true);
     json_text_at(&call->out, "channel", plan.channel_name);
     json_text_at(&call->out, "kind", plan.kind);

@@ -7,10 +7,10 @@
 static void put_messages(struct json_writer *out, const struct stats *stats)
 {
     json_key(out, "messages");
-    json_object(out);
+    json_object_begin(out);
     for (int direction = 0; direction < 2; direction++) {
         json_key(out, message_direction_words[direction]);
-        json_object(out);
+        json_object_begin(out);
         for (int state = 0; state < MESSAGE_STATES; state++)
             if (stats->messages[direction][state] > 0)
                 json_int_at(out, message_state_words[state], stats->messages[direction][state]);
@@ -22,10 +22,10 @@ static void put_messages(struct json_writer *out, const struct stats *stats)
 static void put_jobs(struct json_writer *out, const struct stats_queue *queue)
 {
     json_key(out, "queue");
-    json_object(out);
+    json_object_begin(out);
     for (int kind = 1; kind < STATS_JOB_KINDS; kind++) {
         json_key(out, stats_job_kinds[kind]);
-        json_object(out);
+        json_object_begin(out);
         for (int state = 0; state < STATS_JOB_STATES; state++)
             json_int_at(out, stats_job_states[state], queue->jobs[kind][state]);
         json_object_end(out);
@@ -49,7 +49,7 @@ static enum op_done show(struct op_call *call, struct err *err)
     db_read_end(session);
     if (failed)
         return OP_FAILED;
-    json_object(out);
+    json_object_begin(out);
     json_time_at(out, "since", since_ms);
     put_messages(out, &stats);
     put_jobs(out, &queue);

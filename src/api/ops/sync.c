@@ -75,9 +75,9 @@ static int mark_device(struct op_call *call, struct db_session *session, int64_t
 
 static void put_changes(struct op_call *call, const struct sync_page *page)
 {
-    json_object(&call->out);
+    json_object_begin(&call->out);
     json_key(&call->out, "items");
-    json_array(&call->out);
+    json_array_begin(&call->out);
     for (size_t i = 0; i < page->count; i++)
         message_json(&call->out, &page->messages[i]);
     json_array_end(&call->out);
@@ -134,7 +134,7 @@ static enum op_done status(struct op_call *call, struct err *err)
     shown = count < page.limit ? count : page.limit - 1;
     op_list_begin(call);
     for (int i = 0; i < shown; i++) {
-        json_object(&call->out);
+        json_object_begin(&call->out);
         row_json(&call->out, device_columns, &devices[i]);
         json_int_at(&call->out, "lag", newest - devices[i].synced_seq);
         json_object_end(&call->out);

@@ -18,7 +18,7 @@ static int render(struct op_call *call, void *arg, struct err *err)
     const struct edit *edit = arg;
 
     (void)err;
-    json_object(&call->out);
+    json_object_begin(&call->out);
     row_json(&call->out, tenant_columns, &edit->tenant);
     if (edit->draft.token)
         json_cstr_at(&call->out, "token", edit->draft.token);
@@ -70,7 +70,7 @@ static enum op_done list(struct op_call *call, struct err *err)
         return OP_FAILED;
     op_list_begin(call);
     for (int i = 0; i < count && i < page.limit - 1; i++) {
-        json_object(&call->out);
+        json_object_begin(&call->out);
         row_json(&call->out, tenant_columns, &tenants[i]);
         json_object_end(&call->out);
     }

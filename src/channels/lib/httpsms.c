@@ -22,7 +22,7 @@ static void answer(struct events *events, struct webhook_reply *reply, struct st
 
     buf_init(&out, LIMIT_WEBHOOK_BYTES * 2);
     writer = json_writer(&out);
-    json_object(&writer);
+    json_object_begin(&writer);
     json_key(&writer, "data");
     json_put_raw(&writer, data);
     json_cstr_at(&writer, "message", message);
@@ -44,7 +44,7 @@ static struct str stored_json(struct events *events, const struct phone_text *te
 
     buf_init(&json, LIMIT_WEBHOOK_BYTES * 2);
     writer = json_writer(&json);
-    json_object(&writer);
+    json_object_begin(&writer);
     json_text_at(&writer, "id", id);
     json_text_at(&writer, "owner", text->to.data ? text->to : STR(""));
     json_text_at(&writer, "contact", text->from);

@@ -45,13 +45,13 @@ static struct str text_id(struct arena *arena, const struct phone_text *text)
 static void add_attachments(struct json_writer *writer, const struct json *attachments)
 {
     json_key(writer, "attachments");
-    json_array(writer);
+    json_array_begin(writer);
     for (size_t i = 0; i < json_count(attachments) && i < ATTACHMENTS_NAMED; i++) {
         const struct json *one = json_item(attachments, i);
         struct str name = json_text(json_get(one, "name"));
         struct str type = json_text(json_get(one, "contentType"));
 
-        json_object(writer);
+        json_object_begin(writer);
         json_text_at(writer, "name", name);
         json_text_at(writer, "type", type.data ? type : json_text(json_get(one, "content_type")));
         if (json_get(one, "size"))
@@ -69,7 +69,7 @@ static struct str metadata_of(struct arena *arena, const struct phone_text *text
 
     buf_init(&json, LIMIT_METADATA_BYTES);
     writer = json_writer(&json);
-    json_object(&writer);
+    json_object_begin(&writer);
     json_cstr_at(&writer, "app", text->app);
     if (text->device.len)
         json_text_at(&writer, "device", str_nfc(arena, text->device));

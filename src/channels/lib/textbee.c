@@ -52,10 +52,10 @@ static void answer(struct events *events, struct webhook_reply *reply, struct st
 
     buf_init(&out, LIMIT_HEADER_BYTES * 4);
     writer = json_writer(&out);
-    json_object(&writer);
+    json_object_begin(&writer);
     json_bool_at(&writer, "success", true);
     json_key(&writer, "data");
-    json_object(&writer);
+    json_object_begin(&writer);
     json_text_at(&writer, "_id", str_nfc(events->arena, device));
     json_object_end(&writer);
     json_object_end(&writer);

@@ -263,7 +263,7 @@ static void write_value(struct json_writer *w, const struct value *value)
         return;
     case FIELD_TEXTS:
     case FIELD_IDS:
-        json_array(w);
+        json_array_begin(w);
         while (str_split(&rest, ',', &part))
             json_put_text(w, str_trim(part));
         json_array_end(w);
@@ -283,7 +283,7 @@ struct str request_body(struct arena *arena, const struct request *request)
         return (struct str){ 0 };
     buf_init(&body, LIMIT_BATCH_BYTES);
     w = json_writer(&body);
-    json_object(&w);
+    json_object_begin(&w);
     for (size_t i = 0; i < request->in.count; i++) {
         const struct field *field = &request->op->fields[i];
 

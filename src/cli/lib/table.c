@@ -78,7 +78,7 @@ static void print_json(const struct json *value, const char *fields)
         size_t count = column_names(arena, NULL, fields, names);
 
         w = json_writer(&out);
-        json_object(&w);
+        json_object_begin(&w);
         for (size_t i = 0; i < count; i++) {
             struct buf member;
 

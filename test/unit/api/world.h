@@ -56,11 +56,10 @@ static inline void world_open(void)
     struct http_options options = { .listen = "127.0.0.1:0", .workers = 4, .event_threads = 2, .respond = api_respond,
                                     .body_max = LIMIT_BATCH_BYTES, .socket_path = world.socket };
     struct err err = { 0 };
-    char **rest;
-    int count;
+    struct config_words words = { argv, world.flag ? 5 : 4 };
 
     world.arena = arena_new(0);
-    if (config_load(world.arena, world.flag ? 5 : 4, argv, &world.config, &rest, &count, &err))
+    if (config_load(world.arena, &words, &world.config, &err))
         fail_msg("%s", err.detail);
     world.script = script_new();
     world.hub = (struct hub){ .config = world.config, .exchange = script_exchange(world.script) };

@@ -91,7 +91,7 @@ static void json_of(const struct thing *thing, struct buf *out)
 
     buf_init(out, 4096);
     writer = json_writer(out);
-    json_object(&writer);
+    json_object_begin(&writer);
     row_json(&writer, columns, thing);
     json_object_end(&writer);
 }
