@@ -30,8 +30,8 @@ CREATE TABLE keys (
     tenant_id BIGINT NOT NULL REFERENCES tenants (id),
     kind BIGINT NOT NULL,                       -- 0 hub key, 1 device key, 2 one-time link
     name TEXT NOT NULL,
-    prefix TEXT NOT NULL,                       -- first characters, shown; finds the row
-    hash BYTEA NOT NULL,                        -- HMAC-SHA-256 of the whole token
+    prefix TEXT NOT NULL,                       -- first characters, shown
+    hash BYTEA NOT NULL,                        -- HMAC-SHA-256 of the whole token; finds the row
     scopes BIGINT NOT NULL,
     device_id BIGINT,
     replaced_by BIGINT,
@@ -41,7 +41,7 @@ CREATE TABLE keys (
     last_used_ms BIGINT,
     UNIQUE (tenant_id, id)
 );
-CREATE INDEX keys_prefix ON keys (prefix);
+CREATE UNIQUE INDEX keys_hash ON keys (hash);
 
 CREATE TABLE devices (
     id BIGINT PRIMARY KEY,
