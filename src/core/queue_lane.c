@@ -12,20 +12,26 @@
 
 /* --- Heads -------------------------------------------------------------------------------------------------- */
 
+/* The kind is part of the text and both questions are scalar: so a lane's head and its next are each found by one look into
+ * their partial index, however long the lane is and however many there are. The ids are found before they are joined: behind
+ * row-level security a condition that may leak is never an index's. */
+#define PROMOTE(kind) \
+    "WITH v(lane) AS (:rows:), next(id) AS MATERIALIZED (SELECT " \
+    "(SELECT n.id FROM jobs n WHERE n.kind = " kind " AND n.lane = v.lane AND n.state = 0 " \
+    "AND n.head = 0 ORDER BY n.lane_seq LIMIT 1) FROM v WHERE coalesce(" \
+    "(SELECT h.head FROM jobs h WHERE h.kind = " kind " AND h.lane = v.lane AND h.head = 1 LIMIT 1), 0) = 0) " \
+    "UPDATE jobs SET head = 1 FROM next WHERE jobs.id = next.id AND jobs.state = 0"
+
 int queue_promote(struct db_session *tx, enum job_kind kind, const int64_t *lanes, size_t count, struct err *err)
 {
-    struct db_value *values = arena_array(db_arena(tx), count * 2, sizeof *values);
+    static const char *const texts[] = { [JOB_SEND] = PROMOTE("1"), [JOB_DECIDE] = PROMOTE("2"),
+        [JOB_WEBHOOK] = PROMOTE("3") };
+    struct db_value *values = arena_array(db_arena(tx), count, sizeof *values);
 
-    for (size_t i = 0; i < count; i++) {
-        values[2 * i] = db_int(kind);
-        values[2 * i + 1] = db_int(lanes[i]);
-    }
-    return count == 0 ? 0 : db_exec_rows(tx, &(struct db_set){
-        "WITH v(kind, lane) AS (:rows:) UPDATE jobs SET head = 1 WHERE id IN (SELECT "
-        "(SELECT n.id FROM jobs n WHERE n.kind = v.kind AND n.lane = v.lane AND n.state = 0 "
-        "ORDER BY n.lane_seq, n.id LIMIT 1) FROM v WHERE NOT EXISTS "
-        "(SELECT 1 FROM jobs h WHERE h.kind = v.kind AND h.lane = v.lane AND h.head = 1))", "ii", values, count },
-        err) < 0 ? -1 : 0;
+    for (size_t i = 0; i < count; i++)
+        values[i] = db_int(lanes[i]);
+    return count == 0 ? 0
+        : db_exec_rows(tx, &(struct db_set){ texts[kind], "i", values, count }, err) < 0 ? -1 : 0;
 }
 
 int queue_lock_lanes(struct db_session *tx, const int64_t *lanes, size_t count, struct err *err)
@@ -51,61 +57,65 @@ int queue_lock_lanes(struct db_session *tx, const int64_t *lanes, size_t count, 
 /* --- What becomes due ----------------------------------------------------------------------------------------- */
 
 struct joining {
-    int64_t now_ms, count;
+    int64_t now_ms;
+    int64_t ids[JOIN_JOBS], lanes[JOIN_JOBS];
+    size_t count;                   /* scheduled jobs that are due */
+    int64_t joined;
 };
 
-static int lock_joining(struct db_session *tx, const struct joining *joining, int64_t *lanes, size_t *lane_count,
-                        struct err *err)
+static int read_scheduled(struct db_session *tx, struct joining *joining, struct err *err)
 {
-    struct db_rows *rows = db_query(tx,
-        "SELECT c.id FROM conversations c WHERE c.id IN (SELECT j.lane FROM jobs j WHERE j.state = 2 AND j.head = 0 "
-        "AND j.due_ms <= $1 ORDER BY j.due_ms LIMIT $2) ORDER BY c.tenant_id, c.channel_id, c.peer FOR UPDATE",
-        DB_ARGS(db_int(joining->now_ms), db_int(JOIN_JOBS)), err);
+    struct db_rows *rows = db_query(tx, "SELECT j.id, j.lane FROM jobs j WHERE j.state = 2 AND j.head = 0 "
+                                        "AND j.due_ms <= $1 ORDER BY j.due_ms LIMIT $2",
+                                    DB_ARGS(db_int(joining->now_ms), db_int(JOIN_JOBS)), err);
     int more;
 
-    *lane_count = 0;
+    joining->count = 0;
     if (!rows)
         return -1;
-    while ((more = db_next(rows, err)) == 1)
-        lanes[(*lane_count)++] = db_col_int(rows, 0);
+    while ((more = db_next(rows, err)) == 1) {
+        joining->ids[joining->count] = db_col_int(rows, 0);
+        joining->lanes[joining->count++] = db_col_int(rows, 1);
+    }
     return more;
+}
+
+static int join_scheduled(struct db_session *tx, struct joining *joining, struct err *err)
+{
+    struct db_value *values = arena_array(db_arena(tx), joining->count, sizeof *values);
+    int64_t joined;
+
+    if (joining->count == 0)
+        return 0;
+    for (size_t i = 0; i < joining->count; i++)
+        values[i] = db_int(joining->ids[i]);
+    if (queue_lock_lanes(tx, joining->lanes, joining->count, err))
+        return -1;
+    joined = db_exec_rows(tx, &(struct db_set){
+        "WITH v(id) AS (:rows:) UPDATE jobs SET state = 0 FROM v WHERE jobs.id = v.id AND jobs.state = 2 "
+        "AND jobs.head = 0", "i", values, joining->count }, err);
+    joining->joined += joined;
+    return joined < 0 ? -1 : queue_promote(tx, JOB_SEND, joining->lanes, joining->count, err);
 }
 
 static int join_tx(struct db_session *tx, void *arg, struct err *err)
 {
     struct joining *joining = arg;
-    int64_t *lanes = arena_array(db_arena(tx), JOIN_JOBS, sizeof *lanes), backed_off;
-    struct db_value *values = arena_array(db_arena(tx), JOIN_JOBS * 2, sizeof *values);
-    size_t count;
 
-    joining->count = 0;
-    if (lock_joining(tx, joining, lanes, &count, err))
+    if (read_scheduled(tx, joining, err))
         return -1;
-    backed_off = db_exec(tx, "UPDATE jobs SET state = 0 WHERE id IN (SELECT j.id FROM jobs j WHERE j.state = 2 "
-                             "AND j.head = 1 AND j.due_ms <= $1 ORDER BY j.due_ms LIMIT $2)",
-                         DB_ARGS(db_int(joining->now_ms), db_int(JOIN_JOBS)), err);
-    if (backed_off < 0)
-        return -1;
-    joining->count = backed_off + (int64_t)count;
-    for (size_t i = 0; i < count; i++) {
-        values[2 * i] = db_int(lanes[i]);
-        values[2 * i + 1] = db_int(joining->now_ms);
-    }
-    if (count == 0)
-        return 0;
-    if (db_exec_rows(tx, &(struct db_set){
-            "WITH v(lane, now_ms) AS (:rows:) UPDATE jobs SET state = 0 FROM v "
-            "WHERE jobs.kind = 1 AND jobs.lane = v.lane AND jobs.state = 2 AND jobs.head = 0 AND jobs.due_ms <= v.now_ms",
-            "ii", values, count }, err) < 0)
-        return -1;
-    return queue_promote(tx, JOB_SEND, lanes, count, err);
+    /* Another node may have joined and claimed it since it was looked for: the state is asked again. */
+    joining->joined = db_exec(tx, "UPDATE jobs SET state = 0 WHERE state = 2 AND id IN (SELECT j.id FROM jobs j "
+                                  "WHERE j.state = 2 AND j.head = 1 AND j.due_ms <= $1 ORDER BY j.due_ms LIMIT $2)",
+                              DB_ARGS(db_int(joining->now_ms), db_int(JOIN_JOBS)), err);
+    return joining->joined < 0 ? -1 : join_scheduled(tx, joining, err);
 }
 
 int queue_join(struct hub *hub, struct err *err)
 {
     struct joining joining = { .now_ms = clock_ms() };
 
-    return db_write(hub->db, join_tx, &joining, err) ? -1 : (int)joining.count;
+    return db_write(hub->db, join_tx, &joining, err) ? -1 : (int)joining.joined;
 }
 
 /* --- Leases --------------------------------------------------------------------------------------------------- */

@@ -250,7 +250,7 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_send ON jobs (channel_id, rank_ms) WHERE kind = 1 AND head = 1 AND state = 0;
 CREATE INDEX jobs_claim ON jobs (kind, rank_ms) WHERE kind > 1 AND head = 1 AND state = 0;
 CREATE UNIQUE INDEX jobs_head ON jobs (lane) WHERE kind = 1 AND head = 1;
-CREATE INDEX jobs_lane ON jobs (kind, lane, lane_seq);
+CREATE INDEX jobs_lane ON jobs (kind, lane, lane_seq) WHERE head = 0 AND state = 0;
 CREATE INDEX jobs_lease ON jobs (lease_until_ms) WHERE state = 1;
 CREATE INDEX jobs_scheduled ON jobs (due_ms) WHERE state = 2;
 CREATE INDEX jobs_message ON jobs (message_id) WHERE message_id IS NOT NULL;

@@ -431,15 +431,28 @@ static void a_schedule_waits_outside_the_lane(void **state)
 
 /* --- Many ---------------------------------------------------------------------------------------------------------------------- */
 
+static int64_t ten_sends_us(void)
+{
+    int64_t best_us = INT64_MAX;
+
+    for (int i = 0; i < 10; i++) {
+        int64_t started_us = clock_mono_us(), us;
+        assert_int_equal(send_once(NULL), 1);
+        us = clock_mono_us() - started_us;
+        best_us = us < best_us ? us : best_us;
+    }
+    return best_us;
+}
+
 /* One lane with ten thousand jobs, and ten thousand lanes: finishing and claiming do not get slower by what waits. */
 static void claims_do_not_feel_the_crowd(void **state)
 {
-    int64_t channel = add_channel("test", NULL), paused = add_channel("test", NULL), started_us, us;
-    struct queue_order order = { .channel_id = channel, .slots = 8 };
+    int64_t channel = add_channel("test", NULL), paused = add_channel("test", NULL), alone_us, crowded_us;
 
     (void)state;
-    for (int i = 0; i < 20; i++)
+    for (int i = 0; i < 30; i++)
         send_text(channel, "+49301", "hi");
+    alone_us = ten_sends_us();
     MUST("UPDATE channels SET next_send_ms = %lld WHERE id = %lld", (long long)START_MS + 3600000, (long long)paused);
     MUST("INSERT INTO jobs (id, tenant_id, kind, state, lane, lane_seq, head, rank_ms, due_ms, channel_id, first_ms, "
          "created_ms) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) "
@@ -451,13 +464,9 @@ static void claims_do_not_feel_the_crowd(void **state)
     if (on_postgres())
         must("ANALYZE jobs");
     send_once(NULL);
-    started_us = clock_mono_us();
-    for (int i = 0; i < 10; i++)
-        assert_int_equal(send_once(NULL), 1);
-    us = (clock_mono_us() - started_us) / 10;
-    (void)order;
-    if (us > 50000)
-        fail_msg("one message took %lld us", (long long)us);
+    crowded_us = ten_sends_us();
+    if (crowded_us > 4 * alone_us + 2000)
+        fail_msg("one message took %lld us, %lld us without the others", (long long)crowded_us, (long long)alone_us);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

@@ -252,10 +252,11 @@ static inline void make_schema(char url[512])
 static inline void open_hub(int manual)
 {
     static char data[128], database[640];
-    char url[512], *argv[] = { (char *)"test", data, database, NULL }, **rest;
+    static char *flags[] = { data, database, NULL };
+    struct config_words words = { flags, 2 };
+    char url[512];
     struct err err = { 0 };
     struct config *config;
-    int rest_count;
 
     arena = arena_new(0);
     clock_install(test_wall_ms, test_mono_us);
@@ -267,7 +268,7 @@ static inline void open_hub(int manual)
         make_schema(url);
     snprintf(data, sizeof data, "--data=%s", test_folder);
     snprintf(database, sizeof database, "--database-url=%s", url);
-    if (config_load(arena, 3, argv, &config, &rest, &rest_count, &err))
+    if (config_load(arena, &words, &config, &err))
         fail_msg("config: %s %s", err.field, err.detail);
     hub = (struct hub){ .config = config, .exchange = &test_exchange, .manual = manual };
     if (hub_open(&hub, &err))
