@@ -26,7 +26,8 @@ int find_nothing(struct op_call *call, const char *field, const char *what, stru
 
 int find_channel(struct op_call *call, const char *field, struct channel *out, struct err *err)
 {
-    int found = channel_load(call->hub->db, call->arena, CHANNEL_NAME(call->tenant_id, field_text(&call->in, field)), out, err);
+    struct channel_ref ref = CHANNEL_NAME(call->tenant_id, field_text(&call->in, field));
+    int found = channel_load(call->hub->db, call->arena, ref, out, err);
 
     return found == 0 ? find_nothing(call, field, "channel", err) : found < 0 ? -1 : 0;
 }

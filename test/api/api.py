@@ -2,6 +2,7 @@
 whatever its status, and the report they print."""
 import http.client
 import os
+import re
 import signal
 import sys
 import threading
@@ -98,4 +99,6 @@ class Report:
                     break
             else:
                 self.same("the hub stops by itself", hub.stop(), 0)
+            complaints = re.findall(r".*(?:runtime error|Sanitizer|Assertion).*", hub.log())
+            self.check("nothing complained in the log", not complaints, *complaints[:10])
         raise SystemExit(1 if self.failed else 0)

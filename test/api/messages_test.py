@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """messages_test - every operation on messages, conversations, contacts, the outbox, sync and the sandbox, as a client
 uses them: duplicates, repeated requests, batches, races, tombstones."""
+import glob
+import os
+import tempfile
 import threading
 import time
 import urllib.parse
 
-from api import API, Report, wait_for
+from api import API, Hub, Report, wait_for
 
 
 def receive(hub, sender, text, **more):
@@ -41,6 +44,21 @@ def receives(report, hub):
     report.same("unknown metadata survives", stored["metadata"], {"sim": 1, "deep": {"a": [1, 2]}})
     contact = hub.get(f"{API}/contacts/{stored['contact_id']}").json
     report.same("its contact is known by name", (contact["name"], contact["address"]), ("Ada", "+15550100201"))
+
+
+def decides(report, hub):
+    id = receive(hub, "+15550100223", "who decides this?").json["id"]
+    report.same("a message is decided on", wait_state(hub, id, "processed"), "processed")
+    steps = hub.get(f"{API}/messages/{id}/timeline").json["items"]
+    decisions = [step for step in steps if step["kind"] == "decision"]
+    report.check("its timeline has the decision and its reason", len(decisions) == 1 and decisions[0]["detail"] and
+                 decisions[0]["id"].startswith("dec_"), steps)
+    states = [step["what"] for step in steps if step["kind"] == "event"]
+    report.same("and its states in order", (states[0], states[-1]), ("message.received", "message.processed"))
+    old = receive(hub, "+15550100223", "old", history=True).json
+    group = receive(hub, "+15550100223", "all", group="family").json
+    report.same("backfill and groups are not", [(m["state"], message(hub, m["id"])["state"]) for m in (old, group)],
+                [("processed", "processed")] * 2)
 
 
 def recognises_duplicates(report, hub):
@@ -132,6 +150,8 @@ def filters_lists(report, hub):
     report.same("by type", found(type="email"), [ids["filter pear"]])
     report.same("by direction", found(direction="out"), [out])
     report.same("by tag", found(tag="fruit"), [ids["filter apple"]])
+    report.same("tags are shown", [m["tags"] for m in hub.items(API + "/messages", contact=one["contact_id"])],
+                [[], [], [], ["fruit"]])
     report.same("by text", found(q="PEAR"), [ids["filter pear"]])
     report.same("% is a sign like others", found(q="100%"), [ids["filter 100% plum"]])
     report.same("by channel, conversation, time", len(found(channel="sandbox", conversation=one["conversation_id"],
@@ -373,10 +393,12 @@ def syncs(report, hub):
     hub.call("DELETE", f"{API}/messages/{ids[0]}")
     hub.call("PATCH", f"{API}/messages/{ids[1]}", {"text": "edited"})
     hub.call("PUT", f"{API}/messages/{ids[2]}/read")
+    hub.call("PUT", f"{API}/messages/{ids[2]}/tags/synced")
     seen, after = sync_all(hub, after)
     report.check("a tombstone", "text" not in seen[ids[0]] and seen[ids[0]]["deleted_at"], seen[ids[0]])
     report.same("an edit", seen[ids[1]]["text"], "edited")
     report.check("a reading", seen[ids[2]]["read_at"], seen[ids[2]])
+    report.same("a tag", seen[ids[2]]["tags"], ["synced"])
     quiet, _ = sync_all(hub, after)
     report.same("and nothing else", [i for i in quiet if i in ids], [])
     whole, _ = sync_all(hub, None, limit=500)
@@ -388,6 +410,21 @@ def syncs(report, hub):
     answer = hub.get(API + "/sync/messages", cursor="x" + after[1:])
     report.same("no cursor is 422", answer.status, 422)
     report.same("both is refused", hub.get(API + "/sync/messages", cursor=after, since=1).status, 422)
+
+
+def resyncs(report, _):
+    """A cursor of another life of this hub: the same master key, a new database."""
+    with tempfile.TemporaryDirectory(prefix="message-hub-") as data:
+        with Hub(data=data) as first:
+            receive(first, "+15550100222", "before")
+            cursor = first.get(API + "/sync/messages").json["next"]
+        for file in glob.glob(data + "/hub.db*"):
+            os.remove(file)
+        with Hub(data=data) as second:
+            answer = second.get(API + "/sync/messages", cursor=cursor)
+            report.same("a cursor of another epoch is 410", (answer.status, answer.json["code"]), (410, "resync"))
+            report.check("with what to do", "start" in answer.json["hint"], answer)
+            report.same("and a fresh start works", second.get(API + "/sync/messages").status, 200)
 
 
 def syncs_devices(report, hub):
@@ -448,9 +485,9 @@ def speaks_for_the_sandbox(report, hub):
                 hub.post(API + "/sandbox/receipt", {"message": said.json["id"], "state": "read"}).status, 409)
 
 
-TESTS = [receives, recognises_duplicates, repeats_requests, receives_batches, filters_lists, tags_and_reads, marks_many,
-         edits_and_deletes, sends, plans, schedules, moves_in_the_outbox, respects_opt_out, converses, keeps_contacts,
-         syncs, syncs_devices, converges, speaks_for_the_sandbox]
+TESTS = [receives, decides, recognises_duplicates, repeats_requests, receives_batches, filters_lists, tags_and_reads,
+         marks_many, edits_and_deletes, sends, plans, schedules, moves_in_the_outbox, respects_opt_out, converses, keeps_contacts,
+         syncs, resyncs, syncs_devices, converges, speaks_for_the_sandbox]
 
 if __name__ == "__main__":
     Report("messages").run(TESTS)

@@ -3,10 +3,8 @@
 #include "api/find.h"
 #include "api/message_shape.h"
 #include "base/arena.h"
-#include "base/clock.h"
 #include "base/id.h"
 #include "core/conversation.h"
-#include "core/message_edit.h"
 #include "core/message_list.h"
 
 /* --- Inputs and answers ---------------------------------------------------------------------------------------- */
@@ -42,7 +40,7 @@ static const struct field history_fields[] = {
 
 static const struct field id_fields[] = { ID, { 0 } };
 
-static const struct field message_shape[] = { MESSAGE_SHAPE, { 0 } };
+static const struct field message_shape[] = { MESSAGE_SHAPE, MESSAGE_TAGS_SHAPE, { 0 } };
 
 static const struct field reaction_shape[] = {
     { "actor", FIELD_TEXT, FIELD_REQUIRED, "Who reacted.", 0, LIMIT_ADDRESS_BYTES },
@@ -59,7 +57,7 @@ static const struct field revision_shape[] = {
 
 static const struct field whole_shape[] = {
     MESSAGE_SHAPE,
-    { "tags", FIELD_TEXTS, 0, "Its tags.", 0, LIMIT_TAGS_PER_MESSAGE },
+    MESSAGE_TAGS_SHAPE,
     { "reactions", FIELD_LIST, 0, "Who reacted to it.", 0, 0, NULL, NULL, reaction_shape },
     { "revisions", FIELD_LIST, 0, "Earlier texts, oldest first.", 0, 0, NULL, NULL, revision_shape },
     { 0 }
@@ -101,31 +99,48 @@ static int read_filter(struct op_call *call, struct message_filter *filter, stru
     return 0;
 }
 
-static void put_page(struct op_call *call, const struct message *messages, int count, int limit)
+/* A page of messages; `limit` and one more were asked for. */
+struct list {
+    struct message *messages;
+    int count, limit;
+    struct tag_set tags;
+};
+
+static int read_tags(struct op_call *call, struct db_session *session, struct list *list, struct err *err)
 {
+    list->tags = (struct tag_set){ .tenant_id = call->tenant_id, .messages = list->messages,
+        .message_count = (size_t)(list->count < list->limit ? list->count : list->limit) };
+    return tag_set_read(session, call->arena, &list->tags, err);
+}
+
+static void put_list(struct op_call *call, const struct list *list)
+{
+    bool more = list->count > list->limit;
+
     op_list_begin(call);
-    for (int i = 0; i < count && i < limit; i++)
-        message_json(&call->out, &messages[i]);
-    op_list_end(call, count > limit ? &messages[limit - 1].id : NULL, count > limit);
+    for (size_t i = 0; i < list->tags.message_count; i++)
+        message_shape_put(&call->out, &list->messages[i], &list->tags);
+    op_list_end(call, more ? &list->messages[list->limit - 1].id : NULL, more);
 }
 
 static enum op_done list(struct op_call *call, struct err *err)
 {
+    struct list page = { .limit = op_list_limit(call) };
     struct message_filter filter;
     struct db_session *session;
-    struct message *messages;
-    int count;
 
     if (read_filter(call, &filter, err) < 0)
         return OP_FAILED;
     session = db_read(call->hub->db, call->tenant_id, err);
     if (!session)
         return OP_FAILED;
-    count = message_list(session, call->arena, &filter, &messages, err);
+    page.count = message_list(session, call->arena, &filter, &page.messages, err);
+    if (page.count >= 0 && read_tags(call, session, &page, err) < 0)
+        page.count = -1;
     db_read_end(session);
-    if (count < 0)
+    if (page.count < 0)
         return OP_FAILED;
-    put_page(call, messages, count, filter.limit - 1);
+    put_list(call, &page);
     return OP_DONE;
 }
 
@@ -135,10 +150,10 @@ static enum op_done history(struct op_call *call, struct err *err)
     struct message_filter filter = { .tenant_id = call->tenant_id, .conversation_id = of.id, .direction = -1,
         .state = -1,
                                      .limit = op_list_limit(call) + 1 };
+    struct list page = { .limit = op_list_limit(call) };
     struct db_session *session;
-    struct message *messages;
     bool given;
-    int found, count = 0;
+    int found;
 
     if (op_list_cursor(call, &filter.below_id, 1, &given, err) < 0)
         return OP_FAILED;
@@ -146,27 +161,19 @@ static enum op_done history(struct op_call *call, struct err *err)
     if (!session)
         return OP_FAILED;
     found = conversation_get(session, call->arena, &of, err);
-    if (found == 1)
-        count = message_history(session, call->arena, &filter, &messages, err);
+    if (found == 1) {
+        page.count = message_history(session, call->arena, &filter, &page.messages, err);
+        if (page.count < 0 || read_tags(call, session, &page, err) < 0)
+            found = -1;
+    }
     db_read_end(session);
-    if (found == 0)
-        return op_not_found(call, err);
-    if (found < 0 || count < 0)
-        return OP_FAILED;
-    put_page(call, messages, count, filter.limit - 1);
+    if (found != 1)
+        return found < 0 ? OP_FAILED : (enum op_done)op_not_found(call, err);
+    put_list(call, &page);
     return OP_DONE;
 }
 
 /* --- One ------------------------------------------------------------------------------------------------------- */
-
-static void put_tags(struct op_call *call, const struct str *tags, int count)
-{
-    json_key(&call->out, "tags");
-    json_array_begin(&call->out);
-    for (int i = 0; i < count; i++)
-        json_put_text(&call->out, tags[i]);
-    json_array_end(&call->out);
-}
 
 static void put_reactions(struct op_call *call, const struct message_reaction *reactions, int count)
 {
@@ -195,20 +202,13 @@ static void put_revisions(struct op_call *call, const struct message_revision *r
     json_array_end(&call->out);
 }
 
-static struct message_ref ref_of(const struct op_call *call)
-{
-    return (struct message_ref){ .tenant_id = call->tenant_id, .id = field_number(&call->in, "id", 0),
-        .at_ms = clock_ms() };
-}
-
 /* Everything about one message, read in one session. 1, 0 unknown, -1. */
 static int put_whole(struct op_call *call, struct db_session *session, struct message *message, struct err *err)
 {
-    struct message_ref ref = ref_of(call);
+    struct tag_set tags = { .tenant_id = call->tenant_id, .messages = message, .message_count = 1 };
     struct message_reaction *reactions;
     struct message_revision *revisions;
-    struct str *tags;
-    int found = message_get(session, call->arena, message, err), tag_count, reaction_count, revision_count;
+    int found = message_get(session, call->arena, message, err), reaction_count, revision_count;
 
     if (found != 1)
         return found;
@@ -216,15 +216,12 @@ static int put_whole(struct op_call *call, struct db_session *session, struct me
         message_json(&call->out, message);
         return 1;
     }
-    tag_count = message_tags(session, call->arena, &ref, &tags, err);
     reaction_count = message_reactions(session, call->arena, message, &reactions, err);
     revision_count = message_revisions(session, call->arena, message, &revisions, err);
-    if (tag_count < 0 || reaction_count < 0 || revision_count < 0)
+    if (tag_set_read(session, call->arena, &tags, err) < 0 || reaction_count < 0 || revision_count < 0)
         return -1;
     json_object_begin(&call->out);
-    row_json(&call->out, message_columns, message);
-    json_text_at(&call->out, message->direction == MESSAGE_IN ? "from" : "to", message->address);
-    put_tags(call, tags, tag_count);
+    message_shape_members(&call->out, message, &tags);
     put_reactions(call, reactions, reaction_count);
     put_revisions(call, revisions, revision_count);
     json_object_end(&call->out);

@@ -170,8 +170,9 @@ static int next_order(struct op_call *call, struct queue_order *order, struct er
     failed = queue_peek(session, ready, PEEKED, &count, &next_ms, err);
     db_read_end(session);
     for (size_t i = 0; i < count && !failed; i++) {
+        struct channel_ref ref = CHANNEL_ID(call->tenant_id, ready[i].channel_id);
         struct channel channel;
-        int found = channel_load(call->hub->db, call->arena, CHANNEL_ID(call->tenant_id, ready[i].channel_id), &channel, err);
+        int found = channel_load(call->hub->db, call->arena, ref, &channel, err);
 
         if (found < 0)
             return -1;

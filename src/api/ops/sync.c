@@ -22,10 +22,7 @@ static const struct field sync_fields[] = {
     { 0 }
 };
 
-static const struct field sync_shape[] = {
-    MESSAGE_SHAPE,
-    { 0 }
-};
+static const struct field sync_shape[] = { MESSAGE_SHAPE, MESSAGE_TAGS_SHAPE, { 0 } };
 
 static const struct field status_fields[] = { OP_LIST_FIELDS, { 0 } };
 
@@ -73,13 +70,13 @@ static int mark_device(struct op_call *call, struct db_session *session, int64_t
     return found < 0 ? -1 : 0;
 }
 
-static void put_changes(struct op_call *call, const struct sync_page *page)
+static void put_changes(struct op_call *call, const struct sync_page *page, const struct tag_set *tags)
 {
     json_object_begin(&call->out);
     json_key(&call->out, "items");
     json_array_begin(&call->out);
     for (size_t i = 0; i < page->count; i++)
-        message_json(&call->out, &page->messages[i]);
+        message_shape_put(&call->out, &page->messages[i], tags);
     json_array_end(&call->out);
     json_cstr_at(&call->out, "next", event_cursor(call->arena, call->tenant_id, page->next));
     json_bool_at(&call->out, "has_more", page->has_more);
@@ -91,6 +88,7 @@ static enum op_done changes(struct op_call *call, struct err *err)
     struct sync_page page = { .tenant_id = call->tenant_id, .limit = op_list_limit(call),
                               .device_id = field_number(&call->in, "device_filter", 0) };
     struct db_session *session = db_read(call->hub->db, call->tenant_id, err);
+    struct tag_set tags = { .tenant_id = call->tenant_id };
     struct marking marking = { call, 0 };
     bool moved = false;
     int failed;
@@ -99,13 +97,16 @@ static enum op_done changes(struct op_call *call, struct err *err)
         return OP_FAILED;
     failed = start_of(call, session, &page, err) < 0 || sync_read(session, call->arena, &page, err) < 0
         || mark_device(call, session, page.after, &moved, err) < 0;
+    tags.messages = page.messages;
+    tags.message_count = page.count;
+    failed = failed || tag_set_read(session, call->arena, &tags, err) < 0;
     db_read_end(session);
     if (failed)
         return OP_FAILED;
     marking.seq = page.after;
     if (moved && db_write(call->hub->db, mark_tx, &marking, err) < 0)
         return OP_FAILED;
-    put_changes(call, &page);
+    put_changes(call, &page, &tags);
     return OP_DONE;
 }
 
