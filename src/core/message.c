@@ -141,10 +141,9 @@ const char *message_event_kind(enum message_state state)
 
 int64_t message_rank_ms(int64_t due_ms, int64_t priority)
 {
-    return due_ms
-           - (priority == PRIORITY_URGENT   ? URGENT_AHEAD_MS
-              : priority == PRIORITY_NORMAL ? NORMAL_AHEAD_MS
-                                            : 0);
+    if (priority == PRIORITY_URGENT)
+        return due_ms - URGENT_AHEAD_MS;
+    return priority == PRIORITY_NORMAL ? due_ms - NORMAL_AHEAD_MS : due_ms;
 }
 
 /* A provider's id that another row carries already (the phone reported the same text as its own
@@ -154,13 +153,10 @@ static int external_id_free(struct db_session *tx, const struct message *message
 {
     int64_t owner;
 
-    if (db_query_int(
-            tx,
-            "SELECT id FROM messages WHERE tenant_id = $1 AND channel_id = $2 AND direction = $3 "
-            "AND external_id = $4",
-            DB_ARGS(db_int(message->tenant_id), db_int(message->channel_id),
-                    db_int(message->direction), db_text(external_id)),
-            0, &owner, err))
+    if (db_query_int(tx, "SELECT id FROM messages WHERE tenant_id = $1 AND channel_id = $2 "
+                     "AND direction = $3 AND external_id = $4",
+                     DB_ARGS(db_int(message->tenant_id), db_int(message->channel_id),
+                             db_int(message->direction), db_text(external_id)), 0, &owner, err))
         return -1;
     return owner == 0 || owner == message->id;
 }
@@ -168,18 +164,15 @@ static int external_id_free(struct db_session *tx, const struct message *message
 static int set_external_id(struct db_session *tx, const struct message *message,
                            struct str external_id, struct err *err)
 {
-    int is_free = external_id.data && external_id.len > 0
-                      ? external_id_free(tx, message, external_id, err)
-                      : 0;
+    int is_free = 0;
 
+    if (external_id.data && external_id.len > 0)
+        is_free = external_id_free(tx, message, external_id, err);
     if (is_free != 1)
         return is_free;
-    return db_exec(tx, "UPDATE messages SET external_id = $1 WHERE id = $2 AND tenant_id = $3",
-                   DB_ARGS(db_text(external_id), db_int(message->id), db_int(message->tenant_id)),
-                   err)
-                   < 0
-               ? -1
-               : 0;
+    return (int)db_exec(tx, "UPDATE messages SET external_id = $1 WHERE id = $2 AND tenant_id = $3",
+                        DB_ARGS(db_text(external_id), db_int(message->id),
+                                db_int(message->tenant_id)), err);
 }
 
 static struct db_value time_if(bool set, int64_t at_ms)
@@ -191,33 +184,27 @@ int message_advance(struct db_session *tx, const struct message *message, enum m
                     const struct message_change *change, struct err *err)
 {
     enum message_state to = change->to;
-    int64_t changed;
+    bool read = to == MESSAGE_READ, delivered = read || to == MESSAGE_DELIVERED;
+    int64_t at_ms = change->at_ms, changed;
 
     if (!message_may((enum message_direction)message->direction, from, to))
         return 0;
-    changed =
-        db_exec(tx,
-                "UPDATE messages SET state = $1, updated_ms = $2, sent_ms = COALESCE(sent_ms, $3), "
-                "delivered_ms = COALESCE(delivered_ms, $4), read_ms = COALESCE(read_ms, $5), "
-                "error_code = NULLIF(COALESCE($6, error_code), ''), error_hint = "
-                "NULLIF(COALESCE($7, error_hint), '') "
-                "WHERE id = $8 AND tenant_id = $9 AND state = $10",
-                DB_ARGS(db_int(to), db_int(change->at_ms),
-                        time_if(to == MESSAGE_SENT || to == MESSAGE_DELIVERED || to == MESSAGE_READ,
-                                change->at_ms),
-                        time_if(to == MESSAGE_DELIVERED || to == MESSAGE_READ, change->at_ms),
-                        time_if(to == MESSAGE_READ, change->at_ms), db_text(change->error_code),
-                        db_text(change->error_hint), db_int(message->id),
-                        db_int(message->tenant_id), db_int(from)),
-                err);
+    changed = db_exec(tx,
+        "UPDATE messages SET state = $1, updated_ms = $2, sent_ms = COALESCE(sent_ms, $3), "
+        "delivered_ms = COALESCE(delivered_ms, $4), read_ms = COALESCE(read_ms, $5), "
+        "error_code = NULLIF(COALESCE($6, error_code), ''), "
+        "error_hint = NULLIF(COALESCE($7, error_hint), '') "
+        "WHERE id = $8 AND tenant_id = $9 AND state = $10",
+        DB_ARGS(db_int(to), db_int(at_ms), time_if(delivered || to == MESSAGE_SENT, at_ms),
+                time_if(delivered, at_ms), time_if(read, at_ms), db_text(change->error_code),
+                db_text(change->error_hint), db_int(message->id), db_int(message->tenant_id),
+                db_int(from)), err);
     if (changed != 1)
         return (int)changed;
     if (set_external_id(tx, message, change->external_id, err) < 0)
         return -1;
-    event_add(tx, &(struct event){ .tenant_id = message->tenant_id,
-                                   .kind = message_event_kind(to),
-                                   .object_id = message->id,
-                                   .conversation_id = message->conversation_id,
-                                   .at_ms = change->at_ms });
+    event_add(tx, &(struct event){ .tenant_id = message->tenant_id, .kind = message_event_kind(to),
+                                   .object_id = message->id, .at_ms = at_ms,
+                                   .conversation_id = message->conversation_id });
     return 1;
 }

@@ -10,36 +10,25 @@ struct arena;
 
 enum message_direction { MESSAGE_IN, MESSAGE_OUT };
 
-/* DESIGN.md 6. The numbers are stored. */
+/* DESIGN.md 6. The numbers are stored. The first row and FAILED are the inbound ones. */
 enum message_state {
-    MESSAGE_RECEIVED,
-    MESSAGE_PROCESSING,
-    MESSAGE_PROCESSED, /* inbound; MESSAGE_FAILED too */
-    MESSAGE_DRAFT,
-    MESSAGE_QUEUED,
-    MESSAGE_SENDING,
-    MESSAGE_SENT,
-    MESSAGE_DELIVERED,
-    MESSAGE_READ,
-    MESSAGE_HELD,
-    MESSAGE_UNKNOWN,
-    MESSAGE_FAILED,
-    MESSAGE_CANCELLED,
-    MESSAGE_EXPIRED,
+    MESSAGE_RECEIVED, MESSAGE_PROCESSING, MESSAGE_PROCESSED,
+    MESSAGE_DRAFT, MESSAGE_QUEUED, MESSAGE_SENDING, MESSAGE_SENT, MESSAGE_DELIVERED, MESSAGE_READ,
+    MESSAGE_HELD, MESSAGE_UNKNOWN, MESSAGE_FAILED, MESSAGE_CANCELLED, MESSAGE_EXPIRED,
     MESSAGE_SUPPRESSED,
     MESSAGE_STATES
 };
 
 /* Who wrote it: the truth for filtering (X05). Numbers are stored. */
 enum message_origin {
-    ORIGIN_CONTACT, /* inbound */
-    ORIGIN_PERSON,  /* a human user of the hub (API key, CLI, page) */
-    ORIGIN_PHONE,   /* a human on the phone itself: pauses the agent like a person */
-    ORIGIN_RULE,
+    ORIGIN_CONTACT,     /* inbound */
+    ORIGIN_PERSON,      /* a human user of the hub (API key, CLI, page) */
+    ORIGIN_PHONE,       /* a human on the phone itself: pauses the agent like a person */
+    ORIGIN_RULE,        /* a forwarding or answering rule */
     ORIGIN_AGENT,
-    ORIGIN_AUTO, /* forwarding or answering rule; agent; fixed auto-reply, confirmations */
-    ORIGIN_SCHEDULED,
-    ORIGIN_PUSH, /* timed texts; agents' web pushes (issue 4) */
+    ORIGIN_AUTO,        /* a fixed auto-reply, a confirmation */
+    ORIGIN_SCHEDULED,   /* a timed text */
+    ORIGIN_PUSH,        /* what an agent pushes from the web */
     MESSAGE_ORIGINS
 };
 
@@ -49,8 +38,8 @@ extern const char *const message_direction_words[];     /* "in", "out", NULL */
 extern const char *const message_state_words[];         /* "received", ..., NULL */
 extern const char *const message_origin_words[];
 extern const char *const message_priority_words[];      /* "normal", "bulk", "urgent", NULL */
-#define MESSAGE_TYPES                                                                              \
-    "text|sms|mms|imessage|whatsapp|telegram|email|image|audio|video|file|location|call|"          \
+#define MESSAGE_TYPES \
+    "text|sms|mms|imessage|whatsapp|telegram|email|image|audio|video|file|location|call|" \
     "notification"
 
 struct message_times {

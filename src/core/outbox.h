@@ -26,8 +26,8 @@ struct outbox_write {
     struct outbox_request request;
     const struct idempotency *idempotency;  /* or NULL */
     int64_t message_id;                     /* drawn by outbox_prepare */
-    bool replayed;   /* out: the idempotency key was known; nothing was stored */
-    bool suppressed; /* out: the contact opted out; stored in state suppressed */
+    bool replayed;                          /* out: the idempotency key was known: nothing stored */
+    bool suppressed;                        /* out: the contact opted out: stored as suppressed */
     void *prepared;
 };
 
@@ -54,11 +54,11 @@ struct outbox_plan {
 int outbox_plan(struct hub *hub, struct arena *arena, const struct outbox_request *request,
                 struct outbox_plan *out, struct err *err);
 
-/* Persons' doings. Each: 1 done, 0 not in a state that allows it, -1 failed (ERR_NOT_FOUND too). */
+/* Persons' doings. Each: 1 done, 0 not in a state that allows it, -1 failed (ERR_NOT_FOUND too).
+ * Retrying is for failed, held and unknown messages, resolving for unknown ones. */
 int outbox_cancel(struct hub *hub, int64_t tenant_id, int64_t message_id, struct err *err);
 int outbox_hold(struct hub *hub, int64_t tenant_id, int64_t message_id, struct err *err);
-int outbox_retry(struct hub *hub, int64_t tenant_id, int64_t message_id,
-                 struct err *err); /* failed, held, unknown */
+int outbox_retry(struct hub *hub, int64_t tenant_id, int64_t message_id, struct err *err);
 int outbox_resolve(struct hub *hub, int64_t tenant_id, int64_t message_id, bool arrived,
-                   struct err *err); /* unknown */
+                   struct err *err);
 int outbox_send_draft(struct hub *hub, int64_t tenant_id, int64_t message_id, struct err *err);

@@ -32,16 +32,20 @@ static void every_table_with_a_tenant_has_the_wall(void **state)
     (void)state;
     if (!on_postgres())
         return;
-    assert_int_equal(number("SELECT COUNT(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-                            "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' "
-                            "WHERE n.nspname = current_schema() AND c.relkind = 'r' "
-                            "AND NOT (c.relrowsecurity AND c.relforcerowsecurity)"), 0);
-    assert_true(number("SELECT COUNT(*) FROM pg_policies WHERE schemaname = current_schema()") > 20);
+    assert_int_equal(
+        number("SELECT COUNT(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+               "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' "
+               "WHERE n.nspname = current_schema() AND c.relkind = 'r' "
+               "AND NOT (c.relrowsecurity AND c.relforcerowsecurity)"),
+        0);
+    assert_true(number("SELECT COUNT(*) FROM pg_policies WHERE schemaname = current_schema()")
+                > 20);
 }
 
 static void a_query_without_where_sees_one_tenant(void **state)
 {
-    int64_t other = add_tenant("other"), ours = add_channel(TENANT, "sms", "a"), theirs = add_channel(other, "sms", "b");
+    int64_t other = add_tenant("other"), ours = add_channel(TENANT, "sms", "a"),
+            theirs = add_channel(other, "sms", "b");
     struct channel_event event = text_event("+12025550143", "x", "theirs");
 
     (void)state;
@@ -82,7 +86,8 @@ static int bare(const char *sql, struct err *err)
     db = db_open(&options, err);
     if (!db)
         return -1;
-    result = db_write(db, run_sql, (void *)(uintptr_t)"SELECT set_config('hub.tenant', NULL, false)", &other);
+    result = db_write(db, run_sql,
+                      (void *)(uintptr_t) "SELECT set_config('hub.tenant', NULL, false)", &other);
     if (!result)
         result = db_write(db, run_sql, (void *)(uintptr_t)sql, err);
     db_close(db);
@@ -114,12 +119,15 @@ static void a_bridge_may_insert_and_nothing_else(void **state)
     options.url = super;
     db = db_open(&options, &err);
     assert_non_null(db);
-    assert_int_equal(db_write(db, run_sql, (void *)(uintptr_t)"DROP ROLE IF EXISTS hub_bridge_test", &err), 0);
-    assert_int_equal(db_write(db, run_sql, (void *)(uintptr_t)"CREATE ROLE hub_bridge_test LOGIN", &err), 0);
-    must(arena_printf(fixture.arena, "GRANT USAGE ON SCHEMA %s, %s_compat TO hub_bridge_test", fixture.schema,
-                      fixture.schema));
+    assert_int_equal(
+        db_write(db, run_sql, (void *)(uintptr_t) "DROP ROLE IF EXISTS hub_bridge_test", &err), 0);
+    assert_int_equal(
+        db_write(db, run_sql, (void *)(uintptr_t) "CREATE ROLE hub_bridge_test LOGIN", &err), 0);
+    must(arena_printf(fixture.arena, "GRANT USAGE ON SCHEMA %s, %s_compat TO hub_bridge_test",
+                      fixture.schema, fixture.schema));
     must("GRANT INSERT ON inbound_rows TO hub_bridge_test");
-    must(arena_printf(fixture.arena, "GRANT INSERT ON %s_compat.et_messages TO hub_bridge_test", fixture.schema));
+    must(arena_printf(fixture.arena, "GRANT INSERT ON %s_compat.et_messages TO hub_bridge_test",
+                      fixture.schema));
     db_close(db);
     options.url = arena_printf(fixture.arena, "%.*suser=hub_bridge_test%s",
                                (int)(strstr(fixture.url, "user=hub") - fixture.url), fixture.url,
@@ -127,13 +135,26 @@ static void a_bridge_may_insert_and_nothing_else(void **state)
     db = db_open(&options, &err);
     assert_non_null(db);
     db_write(db, run_sql, (void *)(uintptr_t)"SELECT set_config('hub.tenant', NULL, false)", &err);
-    assert_int_equal(db_write(db, run_sql, (void *)(uintptr_t)"INSERT INTO inbound_rows (channel, sender, text) "
-                              "VALUES ('a', '+12025550143', 'from a bridge')", &err), 0);
-    assert_int_equal(db_write(db, run_sql, arena_printf(fixture.arena, "INSERT INTO %s_compat.et_messages (channel, "
-                              "sender, text) VALUES ('a', '+12025550143', 'by the old door')", fixture.schema), &err), 0);
-    assert_int_equal(db_write(db, run_sql, (void *)(uintptr_t)"SELECT text FROM inbound_rows", &err), -1);
-    assert_int_equal(db_write(db, run_sql, (void *)(uintptr_t)"DELETE FROM inbound_rows", &err), -1);
-    assert_int_equal(db_write(db, run_sql, (void *)(uintptr_t)"SELECT text FROM messages", &err), -1);
+    assert_int_equal(
+        db_write(db, run_sql,
+                 (void *)(uintptr_t) "INSERT INTO inbound_rows (channel, sender, text) "
+                                     "VALUES ('a', '+12025550143', 'from a bridge')",
+                 &err),
+        0);
+    assert_int_equal(
+        db_write(db, run_sql,
+                 arena_printf(fixture.arena,
+                              "INSERT INTO %s_compat.et_messages (channel, "
+                              "sender, text) VALUES ('a', '+12025550143', 'by the old door')",
+                              fixture.schema),
+                 &err),
+        0);
+    assert_int_equal(
+        db_write(db, run_sql, (void *)(uintptr_t) "SELECT text FROM inbound_rows", &err), -1);
+    assert_int_equal(db_write(db, run_sql, (void *)(uintptr_t) "DELETE FROM inbound_rows", &err),
+                     -1);
+    assert_int_equal(db_write(db, run_sql, (void *)(uintptr_t) "SELECT text FROM messages", &err),
+                     -1);
     db_close(db);
     assert_int_equal(number("SELECT COUNT(*) FROM inbound_rows"), 2);
     add_channel(TENANT, "sms", "a");
@@ -142,10 +163,12 @@ static void a_bridge_may_insert_and_nothing_else(void **state)
     db = db_open(&options, &err);
     must("DELETE FROM inbound_rows");
     must("REVOKE ALL ON inbound_rows FROM hub_bridge_test");
-    must(arena_printf(fixture.arena, "REVOKE ALL ON %s_compat.et_messages FROM hub_bridge_test", fixture.schema));
-    must(arena_printf(fixture.arena, "REVOKE ALL ON SCHEMA %s, %s_compat FROM hub_bridge_test", fixture.schema,
+    must(arena_printf(fixture.arena, "REVOKE ALL ON %s_compat.et_messages FROM hub_bridge_test",
                       fixture.schema));
-    assert_int_equal(db_write(db, run_sql, (void *)(uintptr_t)"DROP ROLE hub_bridge_test", &err), 0);
+    must(arena_printf(fixture.arena, "REVOKE ALL ON SCHEMA %s, %s_compat FROM hub_bridge_test",
+                      fixture.schema, fixture.schema));
+    assert_int_equal(db_write(db, run_sql, (void *)(uintptr_t) "DROP ROLE hub_bridge_test", &err),
+                     0);
     db_close(db);
 }
 

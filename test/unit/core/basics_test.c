@@ -125,13 +125,19 @@ static int audit_tx(struct db_session *tx, void *arg, struct err *err)
 
 static void audit_lines_keep_what_they_are_given(void **state)
 {
-    struct audit audit = { .id = draw(), .tenant_id = TENANT, .at_ms = 5, .action = "access.denied", .peer = "127.0.0.1" };
+    struct audit audit = { .id = draw(),
+                           .tenant_id = TENANT,
+                           .at_ms = 5,
+                           .action = "access.denied",
+                           .peer = "127.0.0.1" };
     struct err err = { 0 };
 
     (void)state;
     assert_int_equal(db_write(fixture.hub.db, audit_tx, &audit, &err), 0);
-    assert_int_equal(number("SELECT COUNT(*) FROM audit WHERE action = 'access.denied' AND actor = 'hub' "
-                            "AND object IS NULL AND peer = '127.0.0.1'"), 1);
+    assert_int_equal(
+        number("SELECT COUNT(*) FROM audit WHERE action = 'access.denied' AND actor = 'hub' "
+               "AND object IS NULL AND peer = '127.0.0.1'"),
+        1);
 }
 
 static void the_same_number_gives_the_same_set(void **state)
@@ -146,17 +152,24 @@ static void the_same_number_gives_the_same_set(void **state)
     assert_int_equal(result.messages, 12000);
     assert_int_equal(number("SELECT COUNT(*) FROM messages"), 12000);
     assert_int_equal(number("SELECT MAX(seq) - COUNT(*) FROM events"), 0);
-    assert_int_equal(number("SELECT COUNT(*) FROM conversations c WHERE c.last_position <> (SELECT COUNT(*) "
-                            "FROM messages m WHERE m.conversation_id = c.id)"), 0);
-    assert_int_equal(number("SELECT COUNT(*) FROM conversations c WHERE c.unread <> (SELECT COUNT(*) FROM messages m "
-                            "WHERE m.conversation_id = c.id AND m.direction = 0 AND m.read_ms IS NULL)"), 0);
+    assert_int_equal(
+        number("SELECT COUNT(*) FROM conversations c WHERE c.last_position <> (SELECT COUNT(*) "
+               "FROM messages m WHERE m.conversation_id = c.id)"),
+        0);
+    assert_int_equal(
+        number("SELECT COUNT(*) FROM conversations c WHERE c.unread <> (SELECT COUNT(*) FROM "
+               "messages m "
+               "WHERE m.conversation_id = c.id AND m.direction = 0 AND m.read_ms IS NULL)"),
+        0);
     assert_int_equal(number("SELECT COUNT(*) FROM messages WHERE received_ms > 1790000000000"), 0);
     assert_true(number("SELECT COUNT(DISTINCT time_zone) FROM contacts") >= 8);
     assert_true(number("SELECT COUNT(DISTINCT channel_id) FROM messages") >= 2);
     assert_true(number("SELECT COUNT(DISTINCT state) FROM messages") >= 5);
     /* Zipf: the busiest tenth of the conversations holds more than half of the messages */
-    assert_true(number("SELECT SUM(n) FROM (SELECT COUNT(*) AS n FROM messages GROUP BY conversation_id "
-                       "ORDER BY n DESC LIMIT 31) x") > 6000);
+    assert_true(
+        number("SELECT SUM(n) FROM (SELECT COUNT(*) AS n FROM messages GROUP BY conversation_id "
+               "ORDER BY n DESC LIMIT 31) x")
+        > 6000);
     assert_int_equal(seed_fill(&fixture.hub, &plan, NULL, &result, &err), -1);
     assert_int_equal(err.code, ERR_CONFLICT);
     digest = number("SELECT SUM(LENGTH(text) * (received_ms % 1000 + state)) FROM messages");

@@ -25,11 +25,13 @@ static int tear_down(void **state)
 
 static void add(struct db_session *tx, int64_t tenant_id, int64_t object_id)
 {
-    event_add(tx, &(struct event){ .tenant_id = tenant_id, .kind = "test.happened", .object_id = object_id,
+    event_add(tx, &(struct event){ .tenant_id = tenant_id,
+                                   .kind = "test.happened",
+                                   .object_id = object_id,
                                    .at_ms = clock_ms() });
 }
 
-/* --- One after the other -------------------------------------------------------------------------- */
+/* --- One after the other ---------------------------------------------------------------------- */
 
 struct stamping {
     int64_t tenants[3];
@@ -55,13 +57,18 @@ static void numbers_each_tenant_without_gaps(void **state)
     (void)state;
     for (int i = 0; i < 5; i++) {
         stamping.fail = i % 2;
-        assert_int_equal(db_write(fixture.hub.db, stamp_tx, &stamping, &err), stamping.fail ? -1 : 0);
+        assert_int_equal(db_write(fixture.hub.db, stamp_tx, &stamping, &err),
+                         stamping.fail ? -1 : 0);
     }
     assert_int_equal(number("SELECT seq FROM tenants WHERE id = 1"), before + 30);
-    assert_int_equal(number("SELECT COUNT(*) FROM tenants t WHERE t.seq <> (SELECT COUNT(*) FROM events e "
-                            "WHERE e.tenant_id = t.id)"), 0);
-    assert_int_equal(number("SELECT COUNT(*) FROM tenants t WHERE t.seq <> (SELECT COALESCE(MAX(e.seq), 0) "
-                            "FROM events e WHERE e.tenant_id = t.id)"), 0);
+    assert_int_equal(
+        number("SELECT COUNT(*) FROM tenants t WHERE t.seq <> (SELECT COUNT(*) FROM events e "
+               "WHERE e.tenant_id = t.id)"),
+        0);
+    assert_int_equal(
+        number("SELECT COUNT(*) FROM tenants t WHERE t.seq <> (SELECT COALESCE(MAX(e.seq), 0) "
+               "FROM events e WHERE e.tenant_id = t.id)"),
+        0);
     stamping.tenants[1] = 424242;
     assert_int_equal(db_write(fixture.hub.db, stamp_tx, &stamping, &err), -1);
 }
@@ -124,8 +131,13 @@ static void cursors_are_bound_to_tenant_and_epoch(void **state)
 
 static void writes_lines_as_json(void **state)
 {
-    struct event event = { .tenant_id = TENANT, .seq = 3, .kind = "message.sent", .object_id = 9, .conversation_id = 8,
-                           .at_ms = 1700000000000, .data = STR("{\"n\":1}") };
+    struct event event = { .tenant_id = TENANT,
+                           .seq = 3,
+                           .kind = "message.sent",
+                           .object_id = 9,
+                           .conversation_id = 8,
+                           .at_ms = 1700000000000,
+                           .data = STR("{\"n\":1}") };
     struct json_writer writer;
     char id[ID_TEXT_BYTES], want[80];
     struct buf out;
@@ -134,14 +146,15 @@ static void writes_lines_as_json(void **state)
     buf_init(&out, 4096);
     writer = json_writer(&out);
     event_json(&writer, &event);
-    snprintf(want, sizeof want, "\"object\":\"message\",\"id\":\"%s\"", id_encode(id, ID_MESSAGE, 9));
+    snprintf(want, sizeof want, "\"object\":\"message\",\"id\":\"%s\"",
+             id_encode(id, ID_MESSAGE, 9));
     assert_non_null(strstr(out.data, want));
     assert_non_null(strstr(out.data, "\"seq\":3"));
     assert_non_null(strstr(out.data, "\"data\":{\"n\":1}"));
     buf_fini(&out);
 }
 
-/* --- Eight writers at once, with rollbacks ----------------------------------------------------------- */
+/* --- Eight writers at once, with rollbacks ---------------------------------------------------- */
 
 struct writer {
     int64_t tenants[2];
@@ -167,8 +180,11 @@ static int write_one_tx(struct db_session *tx, void *arg, struct err *err)
     struct write_one *one = arg;
 
     for (int i = 0; i < 3; i++) {
-        if (db_exec(tx, "INSERT INTO audit (id, tenant_id, at_ms, actor, action) VALUES ($1, $2, 1, 'test', 'x')",
-                    DB_ARGS(db_int(one->ids[i]), db_int(one->tenant_id)), err) < 0)
+        if (db_exec(tx,
+                    "INSERT INTO audit (id, tenant_id, at_ms, actor, action) VALUES ($1, $2, 1, "
+                    "'test', 'x')",
+                    DB_ARGS(db_int(one->ids[i]), db_int(one->tenant_id)), err)
+            < 0)
             return -1;
         add(tx, one->tenant_id, one->ids[i]);
     }
@@ -201,7 +217,9 @@ static void *write_main(void *arg)
 
 static void follow_log(struct follower *follower, struct db_session *session, struct arena *arena)
 {
-    struct event_page page = { .tenant_id = follower->tenant_id, .after = follower->after, .limit = 50 };
+    struct event_page page = { .tenant_id = follower->tenant_id,
+                               .after = follower->after,
+                               .limit = 50 };
     struct err err = { 0 };
 
     if (event_read(session, arena, &page, &err))
@@ -217,9 +235,11 @@ static void follow_log(struct follower *follower, struct db_session *session, st
 static void follow_ids(struct follower *follower, struct db_session *session)
 {
     struct err err = { 0 };
-    struct db_rows *rows = db_query(session, "SELECT id FROM audit WHERE tenant_id = $1 AND id > $2 AND action = 'x' "
-                                    "ORDER BY id LIMIT 50",
-                                    DB_ARGS(db_int(follower->tenant_id), db_int(follower->after)), &err);
+    struct db_rows *rows =
+        db_query(session,
+                 "SELECT id FROM audit WHERE tenant_id = $1 AND id > $2 AND action = 'x' "
+                 "ORDER BY id LIMIT 50",
+                 DB_ARGS(db_int(follower->tenant_id), db_int(follower->after)), &err);
 
     while (rows && db_next(rows, &err) == 1) {
         follower->after = db_col_int(rows, 0);
@@ -255,7 +275,8 @@ static void *follow_main(void *arg)
     return NULL;
 }
 
-static void run_writers(struct follower *followers, int follower_count, int64_t other, int64_t *written)
+static void run_writers(struct follower *followers, int follower_count, int64_t other,
+                        int64_t *written)
 {
     struct writer writers[WRITERS];
     pthread_t threads[WRITERS], reading[4];
@@ -291,12 +312,14 @@ static void followers_of_the_log_miss_nothing(void **state)
     assert_false(followers[1].gap);
 }
 
-/* The harness itself is on trial: with the cursor over ids it has to find losses. On SQLite commits come in the order of
- * the transactions, so only ids drawn out of order can be missed, and need not be. */
+/* The harness itself is on trial: with the cursor over ids it has to find losses. On SQLite commits
+ * come in the order of the transactions, so only ids drawn out of order can be missed, and need not
+ * be. */
 static void followers_of_ids_miss_some(void **state)
 {
     int64_t other = add_tenant("other"), written;
-    struct follower followers[2] = { { .tenant_id = TENANT, .naive = true }, { .tenant_id = other, .naive = true } };
+    struct follower followers[2] = { { .tenant_id = TENANT, .naive = true },
+                                     { .tenant_id = other, .naive = true } };
 
     (void)state;
     if (!on_postgres())

@@ -47,13 +47,19 @@ static int look_then_insert_tx(struct db_session *tx, void *arg, struct err *err
     char text[24];
 
     snprintf(text, sizeof text, "m%lld", (long long)message);
-    if (db_query_int(tx, "SELECT COUNT(*) FROM audit WHERE action = $1", DB_ARGS(db_cstr(text)), 0, &found, err))
+    if (db_query_int(tx, "SELECT COUNT(*) FROM audit WHERE action = $1", DB_ARGS(db_cstr(text)), 0,
+                     &found, err))
         return -1;
     if (found)
         return 0;
     usleep(200);
-    return db_exec(tx, "INSERT INTO audit (id, tenant_id, at_ms, actor, action) VALUES ($1, 1, 1, 'naive', $2)",
-                   DB_ARGS(db_int(((const int64_t *)arg)[1]), db_cstr(text)), err) < 0 ? -1 : 0;
+    return db_exec(tx,
+                   "INSERT INTO audit (id, tenant_id, at_ms, actor, action) VALUES ($1, 1, 1, "
+                   "'naive', $2)",
+                   DB_ARGS(db_int(((const int64_t *)arg)[1]), db_cstr(text)), err)
+                   < 0
+               ? -1
+               : 0;
 }
 
 static void post(struct poster *poster, int message, struct arena *arena)
@@ -69,7 +75,10 @@ static void post(struct poster *poster, int message, struct arena *arena)
     } else {
         struct channel_event event = text_event(from, id, "the same");
         struct inbox_result result;
-        struct inbox_write write = { .tenant_id = TENANT, .channel_id = channel_id, .events = &event, .count = 1,
+        struct inbox_write write = { .tenant_id = TENANT,
+                                     .channel_id = channel_id,
+                                     .events = &event,
+                                     .count = 1,
                                      .results = &result };
         int64_t none = 0;
 
@@ -111,7 +120,9 @@ static struct poster run_posters(bool naive)
     for (int i = 0; i < MESSAGES; i++)
         atomic_store(&first_ids[i], 0);
     for (int i = 0; i < THREADS; i++) {
-        posters[i] = (struct poster){ .number = i, .naive = naive, .hub = second.db && i % 2 ? &second : &fixture.hub };
+        posters[i] = (struct poster){ .number = i,
+                                      .naive = naive,
+                                      .hub = second.db && i % 2 ? &second : &fixture.hub };
         pthread_create(&threads[i], NULL, post_main, &posters[i]);
     }
     for (int i = 0; i < THREADS; i++) {
@@ -147,7 +158,8 @@ static void a_thousand_messages_stay_a_thousand(void **state)
     assert_int_equal(sum.duplicates, MESSAGES * (COPIES - 1));
     assert_int_equal(number("SELECT COUNT(*) FROM messages"), MESSAGES);
     assert_int_equal(number("SELECT COUNT(DISTINCT external_id) FROM messages"), MESSAGES);
-    assert_int_equal(number("SELECT COUNT(*) FROM events WHERE kind = 'message.received'"), MESSAGES);
+    assert_int_equal(number("SELECT COUNT(*) FROM events WHERE kind = 'message.received'"),
+                     MESSAGES);
     assert_int_equal(number("SELECT COUNT(*) FROM conversations"), 50);
     assert_int_equal(number("SELECT COUNT(*) FROM conversations c WHERE c.last_position <> "
                             "(SELECT COUNT(*) FROM messages m WHERE m.conversation_id = c.id)"), 0);

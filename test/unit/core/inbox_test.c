@@ -106,7 +106,9 @@ static void orders_messages_of_a_conversation_as_they_came(void **state)
 static void remembers_the_second_device_of_one_sms(void **state)
 {
     struct channel_event event = text_event("+12025550143", NULL, "the same text");
-    struct inbox_write writes[3] = { { .device_id = 71 }, { .device_id = 72 }, { .device_id = 72 } };
+    struct inbox_write writes[3] = { { .device_id = 71 },
+                                     { .device_id = 72 },
+                                     { .device_id = 72 } };
     struct inbox_result results[3];
     struct err err = { 0 };
 

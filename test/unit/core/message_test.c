@@ -25,13 +25,17 @@ static int tear_down(void **state)
 static void moves_only_along_the_table(void **state)
 {
     static const char *const allowed[] = {
-        "in received processing", "in received failed", "in processing processed", "in processing failed",
-        "out draft queued", "out draft cancelled", "out queued sending", "out queued held", "out queued cancelled",
-        "out queued expired", "out queued suppressed", "out queued failed", "out held queued", "out held cancelled",
-        "out sending sent", "out sending queued", "out sending failed", "out sending unknown",
-        "out sending delivered", "out sending read", "out sent delivered", "out sent read", "out sent failed",
-        "out unknown delivered", "out unknown read", "out unknown failed", "out unknown sent", "out unknown queued",
-        "out delivered read", "out failed delivered", "out failed queued",
+        "in received processing", "in received failed",    "in processing processed",
+        "in processing failed",   "out draft queued",      "out draft cancelled",
+        "out queued sending",     "out queued held",       "out queued cancelled",
+        "out queued expired",     "out queued suppressed", "out queued failed",
+        "out held queued",        "out held cancelled",    "out sending sent",
+        "out sending queued",     "out sending failed",    "out sending unknown",
+        "out sending delivered",  "out sending read",      "out sent delivered",
+        "out sent read",          "out sent failed",       "out unknown delivered",
+        "out unknown read",       "out unknown failed",    "out unknown sent",
+        "out unknown queued",     "out delivered read",    "out failed delivered",
+        "out failed queued",
     };
     size_t found = 0;
 
@@ -148,8 +152,9 @@ static void advances_only_from_the_state_it_is_in(void **state)
     assert_int_equal(run_tx(advance_tx, &call), 1);
     assert_int_equal(run_tx(advance_tx, &call), 0);
     call.from = MESSAGE_PROCESSING;
-    call.change = (struct message_change){ .to = MESSAGE_FAILED, .at_ms = 6, .error_code = STR("e1"),
-                                           .error_hint = STR("why") };
+    call.change = (struct message_change){
+        .to = MESSAGE_FAILED, .at_ms = 6, .error_code = STR("e1"), .error_hint = STR("why")
+    };
     assert_int_equal(run_tx(advance_tx, &call), 1);
     assert_int_equal(number("SELECT COUNT(*) FROM messages WHERE state = 11 AND updated_ms = 6 "
                             "AND error_code = 'e1' AND error_hint = 'why'"), 1);
@@ -164,7 +169,8 @@ static void advances_only_from_the_state_it_is_in(void **state)
 
 static void writes_tombstones_for_deleted_messages(void **state)
 {
-    struct call call = { .ref = { TENANT, say(channel_id, "+12025550143", "a", "secret words"), 1700000000000 } };
+    struct call call = { .ref = { TENANT, say(channel_id, "+12025550143", "a", "secret words"),
+                                  1700000000000 } };
     struct message message = get(TENANT, call.ref.id);
     struct json_writer writer;
     struct buf out;
@@ -240,7 +246,8 @@ static void tags_are_a_set_with_a_limit(void **state)
     call.text = STR("one too many");
     assert_int_equal(run_tx(tag_tx, &call), -ERR_INVALID);
     session = db_read(fixture.hub.db, TENANT, &err);
-    assert_int_equal(message_tags(session, fixture.arena, &call.ref, &tags, &err), LIMIT_TAGS_PER_MESSAGE);
+    assert_int_equal(message_tags(session, fixture.arena, &call.ref, &tags, &err),
+                     LIMIT_TAGS_PER_MESSAGE);
     assert_true(str_is(tags[3], "t03"));
     db_read_end(session);
 }
@@ -263,7 +270,8 @@ static void marks_one_many_or_a_whole_conversation_read(void **state)
     assert_int_equal(number("SELECT SUM(unread) FROM conversations"), 3);
     assert_int_equal(number("SELECT unread FROM conversations WHERE peer = '+12025550144'"), 1);
     call.reading.count = 0;
-    call.reading.conversation_id = number("SELECT id FROM conversations WHERE peer = '+12025550143'");
+    call.reading.conversation_id =
+        number("SELECT id FROM conversations WHERE peer = '+12025550143'");
     assert_int_equal(run_tx(read_tx, &call), 2);
     assert_int_equal(number("SELECT SUM(unread) FROM conversations"), 1);
     call.reading = (struct message_reading){ .tenant_id = 999, .at_ms = 9, .ids = ids, .count = 6 };
@@ -283,7 +291,8 @@ static int list(struct message_filter filter, struct message **out)
 
 static struct message_filter any(void)
 {
-    return (struct message_filter){ .tenant_id = TENANT, .direction = -1, .state = -1, .limit = 50 };
+    return (
+        struct message_filter){ .tenant_id = TENANT, .direction = -1, .state = -1, .limit = 50 };
 }
 
 static void lists_by_every_filter(void **state)

@@ -26,8 +26,12 @@ static struct outbox_write *text_to(const char *to, const char *text)
 {
     struct outbox_write *write = arena_alloc(fixture.arena, sizeof *write);
 
-    write->request = (struct outbox_request){ .tenant_id = TENANT, .channel_id = channel_id, .to = str_c(to),
-        .text = str_c(text), .origin = ORIGIN_PERSON, .priority = PRIORITY_NORMAL };
+    write->request = (struct outbox_request){ .tenant_id = TENANT,
+                                              .channel_id = channel_id,
+                                              .to = str_c(to),
+                                              .text = str_c(text),
+                                              .origin = ORIGIN_PERSON,
+                                              .priority = PRIORITY_NORMAL };
     return write;
 }
 
@@ -54,14 +58,19 @@ static void queues_with_job_lane_and_log(void **state)
 
     (void)state;
     assert_int_equal(number("SELECT COUNT(*) FROM conversations"), 1);
-    assert_int_equal(number("SELECT COUNT(*) FROM messages WHERE direction = 1 AND state = 4 AND origin = 1 "
-                            "AND address = '+12025550143' AND expires_ms = received_ms + 86400000"), 2);
+    assert_int_equal(
+        number("SELECT COUNT(*) FROM messages WHERE direction = 1 AND state = 4 AND origin = 1 "
+               "AND address = '+12025550143' AND expires_ms = received_ms + 86400000"),
+        2);
     snprintf(sql, sizeof sql, "SELECT head FROM jobs WHERE message_id = %lld", (long long)first);
     assert_int_equal(number(sql), 1);
     snprintf(sql, sizeof sql, "SELECT head FROM jobs WHERE message_id = %lld", (long long)second);
     assert_int_equal(number(sql), 0);
-    assert_int_equal(number("SELECT COUNT(*) FROM jobs j JOIN messages m ON m.id = j.message_id WHERE j.kind = 1 "
-                            "AND j.lane = m.conversation_id AND j.lane_seq = m.position AND j.state = 0"), 2);
+    assert_int_equal(
+        number(
+            "SELECT COUNT(*) FROM jobs j JOIN messages m ON m.id = j.message_id WHERE j.kind = 1 "
+            "AND j.lane = m.conversation_id AND j.lane_seq = m.position AND j.state = 0"),
+        2);
     assert_int_equal(number("SELECT COUNT(*) FROM events WHERE kind = 'message.queued'"), 2);
     assert_int_equal(number("SELECT COUNT(*) FROM conversations WHERE paused_until_ms > 0"), 1);
 }
@@ -79,7 +88,8 @@ static void keeps_the_order_of_a_group(void **state)
 
     (void)state;
     for (int i = 0; i < 30; i++) {
-        writes[i] = text_to(arena_printf(fixture.arena, "+1202555010%d", i % 3), arena_printf(fixture.arena, "%d", i));
+        writes[i] = text_to(arena_printf(fixture.arena, "+1202555010%d", i % 3),
+                            arena_printf(fixture.arena, "%d", i));
         assert_int_equal(outbox_prepare(&fixture.hub, fixture.arena, writes[i], &err), 0);
     }
     for (int i = 0; i < 30; i++) {
@@ -88,8 +98,11 @@ static void keeps_the_order_of_a_group(void **state)
     }
     assert_int_equal(db_step(fixture.hub.db), 30);
     assert_int_equal(number("SELECT COUNT(*) FROM jobs WHERE head = 1"), 3);
-    assert_int_equal(number("SELECT COUNT(*) FROM messages a JOIN messages b ON b.conversation_id = a.conversation_id "
-                            "AND b.position = a.position + 1 WHERE CAST(b.text AS BIGINT) <> CAST(a.text AS BIGINT) + 3"), 0);
+    assert_int_equal(number("SELECT COUNT(*) FROM messages a JOIN messages b ON b.conversation_id "
+                            "= a.conversation_id "
+                            "AND b.position = a.position + 1 WHERE CAST(b.text AS BIGINT) <> "
+                            "CAST(a.text AS BIGINT) + 3"),
+                     0);
 }
 
 static void refuses_what_cannot_be_sent(void **state)
@@ -157,8 +170,10 @@ static void sends_nothing_to_who_said_stop(void **state)
     must("UPDATE contacts SET opted_out_ms = 5");
     assert_int_equal(submit(write), ERR_NONE);
     assert_true(write->suppressed);
-    assert_int_equal(number("SELECT COUNT(*) FROM messages WHERE state = 14 AND error_code = 'opted_out' "
-                            "AND error_hint LIKE '%START%'"), 1);
+    assert_int_equal(
+        number("SELECT COUNT(*) FROM messages WHERE state = 14 AND error_code = 'opted_out' "
+               "AND error_hint LIKE '%START%'"),
+        1);
     assert_int_equal(number("SELECT COUNT(*) FROM jobs WHERE kind = 1"), 0);
     assert_int_equal(number("SELECT COUNT(*) FROM events WHERE kind = 'message.suppressed'"), 1);
     write = text_to("+12025550143", "You will get no more texts.");
@@ -183,14 +198,17 @@ static void machines_count_their_turns_and_people_end_them(void **state)
     assert_int_equal(number("SELECT COUNT(*) FROM conversations WHERE paused_until_ms IS NULL"), 1);
     send("+12025550143", "I take over");
     assert_int_equal(number("SELECT auto_turns FROM conversations"), 0);
-    assert_int_equal(number("SELECT COUNT(*) FROM conversations WHERE paused_until_ms IS NOT NULL"), 1);
+    assert_int_equal(number("SELECT COUNT(*) FROM conversations WHERE paused_until_ms IS NOT NULL"),
+                     1);
 }
 
 static void repeats_and_replays_without_doubling(void **state)
 {
-    struct idempotency idempotency = { .tenant_id = TENANT, .key_id = 5, .name = STR("k1"), .status = 202,
-                                       .answer = STR("{}") };
-    struct outbox_write *write = text_to("+12025550143", "once"), *again = text_to("+12025550143", "once");
+    struct idempotency idempotency = {
+        .tenant_id = TENANT, .key_id = 5, .name = STR("k1"), .status = 202, .answer = STR("{}")
+    };
+    struct outbox_write *write = text_to("+12025550143", "once"),
+                        *again = text_to("+12025550143", "once");
     struct outbox_write *bare = text_to("+12025550143", "bare");
     struct err err = { 0 };
 
@@ -217,7 +235,8 @@ static void schedules_outside_the_lane(void **state)
     write->request.scheduled_ms = clock_ms() + 3600000;
     assert_int_equal(submit(write), ERR_NONE);
     assert_int_equal(number("SELECT COUNT(*) FROM jobs WHERE state = 2 AND head = 0"), 1);
-    assert_int_equal(number("SELECT COUNT(*) FROM messages WHERE expires_ms = scheduled_ms + 86400000"), 1);
+    assert_int_equal(
+        number("SELECT COUNT(*) FROM messages WHERE expires_ms = scheduled_ms + 86400000"), 1);
     send("+12025550143", "now");
     assert_int_equal(number("SELECT COUNT(*) FROM jobs WHERE state = 0 AND head = 1"), 1);
 }
@@ -247,7 +266,9 @@ static void people_cancel_hold_and_retry(void **state)
     assert_int_equal(outbox_cancel(hub, 999, second, &err), -1);
     assert_int_equal(err.code, ERR_NOT_FOUND);
     say(channel_id, "+12025550143", "in", "an inbound one");
-    assert_int_equal(outbox_cancel(hub, TENANT, number("SELECT id FROM messages WHERE direction = 0"), &err), -1);
+    assert_int_equal(outbox_cancel(hub, TENANT,
+                                   number("SELECT id FROM messages WHERE direction = 0"), &err),
+                     -1);
     assert_int_equal(err.code, ERR_NOT_FOUND);
 }
 
@@ -261,17 +282,23 @@ static void people_resolve_what_is_unknown(void **state)
     assert_int_equal(outbox_resolve(hub, TENANT, first, true, &err), 0);
     must("UPDATE messages SET state = 10, error_code = 'timeout', expires_ms = 1");
     must("UPDATE jobs SET state = 3, head = 0, attempt = 1");
-    must("INSERT INTO attempts (id, tenant_id, message_id, channel_id, attempt, part, outcome, started_ms) "
+    must("INSERT INTO attempts (id, tenant_id, message_id, channel_id, attempt, part, outcome, "
+         "started_ms) "
          "SELECT id, 1, message_id, channel_id, 1, 0, 4, 1 FROM jobs");
     assert_int_equal(outbox_resolve(hub, TENANT, first, true, &err), 1);
-    assert_int_equal(number("SELECT COUNT(*) FROM messages WHERE state = 6 AND error_code IS NULL"), 1);
+    assert_int_equal(number("SELECT COUNT(*) FROM messages WHERE state = 6 AND error_code IS NULL"),
+                     1);
     assert_int_equal(outbox_resolve(hub, TENANT, second, false, &err), 1);
-    assert_int_equal(number("SELECT COUNT(*) FROM messages WHERE state = 11 AND error_code = 'not_arrived'"), 1);
+    assert_int_equal(
+        number("SELECT COUNT(*) FROM messages WHERE state = 11 AND error_code = 'not_arrived'"), 1);
     assert_int_equal(number("SELECT COUNT(*) FROM jobs"), 0);
     assert_int_equal(outbox_retry(hub, TENANT, second, &err), 1);
-    assert_int_equal(number("SELECT COUNT(*) FROM jobs WHERE head = 1 AND attempt = 1 AND part = 0"), 1);
-    assert_int_equal(number("SELECT COUNT(*) FROM messages WHERE state = 4 AND expires_ms > 1000000 "
-                            "AND error_code IS NULL"), 1);
+    assert_int_equal(
+        number("SELECT COUNT(*) FROM jobs WHERE head = 1 AND attempt = 1 AND part = 0"), 1);
+    assert_int_equal(number(
+                         "SELECT COUNT(*) FROM messages WHERE state = 4 AND expires_ms > 1000000 "
+                         "AND error_code IS NULL"),
+                     1);
 }
 
 static void drafts_take_their_place_when_sent(void **state)
@@ -315,11 +342,18 @@ static void plans_without_writing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(queues_with_job_lane_and_log), TEST(keeps_the_order_of_a_group), TEST(refuses_what_cannot_be_sent),
-        TEST(splits_long_texts_and_limits_the_parts), TEST(sends_nothing_to_who_said_stop),
-        TEST(machines_count_their_turns_and_people_end_them), TEST(repeats_and_replays_without_doubling),
-        TEST(schedules_outside_the_lane), TEST(people_cancel_hold_and_retry),
-        TEST(people_resolve_what_is_unknown), TEST(drafts_take_their_place_when_sent), TEST(plans_without_writing),
+        TEST(queues_with_job_lane_and_log),
+        TEST(keeps_the_order_of_a_group),
+        TEST(refuses_what_cannot_be_sent),
+        TEST(splits_long_texts_and_limits_the_parts),
+        TEST(sends_nothing_to_who_said_stop),
+        TEST(machines_count_their_turns_and_people_end_them),
+        TEST(repeats_and_replays_without_doubling),
+        TEST(schedules_outside_the_lane),
+        TEST(people_cancel_hold_and_retry),
+        TEST(people_resolve_what_is_unknown),
+        TEST(drafts_take_their_place_when_sent),
+        TEST(plans_without_writing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,17 +33,21 @@ static int64_t sent_message(const char *external_id, enum message_state state)
     if (outbox_send(&fixture.hub, fixture.arena, &write, &err))
         fail_msg("send: %s", err.detail);
     if (external_id)
-        snprintf(sql, sizeof sql, "UPDATE messages SET state = %d, external_id = '%s' WHERE id = %lld", state,
+        snprintf(sql, sizeof sql,
+                 "UPDATE messages SET state = %d, external_id = '%s' WHERE id = %lld", state,
                  external_id, (long long)write.message_id);
     else
-        snprintf(sql, sizeof sql, "UPDATE messages SET state = %d WHERE id = %lld", state, (long long)write.message_id);
+        snprintf(sql, sizeof sql, "UPDATE messages SET state = %d WHERE id = %lld", state,
+                 (long long)write.message_id);
     must(sql);
     return write.message_id;
 }
 
 static struct inbox_result receipt(const char *external_id, enum message_state state)
 {
-    struct channel_event event = { .kind = CHANNEL_RECEIPT, .external_id = str_c(external_id), .state = state };
+    struct channel_event event = { .kind = CHANNEL_RECEIPT,
+                                   .external_id = str_c(external_id),
+                                   .state = state };
 
     if (state == MESSAGE_FAILED)
         event.code = STR("30003");
@@ -69,13 +73,17 @@ static void moves_up_and_never_down(void **state)
     assert_int_equal(receipt("p1", MESSAGE_FAILED).outcome, INBOX_DUPLICATE);
     assert_int_equal(receipt("p1", MESSAGE_READ).message_id, id);
     assert_int_equal(state_of(id), MESSAGE_READ);
-    assert_int_equal(number("SELECT COUNT(*) FROM messages WHERE sent_ms IS NOT NULL AND delivered_ms IS NOT NULL "
-                            "AND read_ms IS NOT NULL AND error_code IS NULL"), 1);
+    assert_int_equal(
+        number(
+            "SELECT COUNT(*) FROM messages WHERE sent_ms IS NOT NULL AND delivered_ms IS NOT NULL "
+            "AND read_ms IS NOT NULL AND error_code IS NULL"),
+        1);
     assert_int_equal(receipt("p1", (enum message_state)99).outcome, INBOX_REFUSED);
     assert_int_equal(receipt("p1", MESSAGE_QUEUED).outcome, INBOX_REFUSED);
 }
 
-/* All orders of five receipts in one transaction each; `fail` undoes it, so that one message does for all. */
+/* All orders of five receipts in one transaction each; `fail` undoes it, so that one message does
+ * for all. */
 struct permuting {
     enum message_state receipts[5], start, end;
     int64_t id;
@@ -87,13 +95,18 @@ static int permute_tx(struct db_session *tx, void *arg, struct err *err)
     int64_t end;
 
     for (int i = 0; i < 5; i++) {
-        struct receipt one = { .tenant_id = TENANT, .channel_id = channel_id, .at_ms = 5, .external_id = STR("p1"),
-                               .state = permuting->receipts[i], .code = STR("30003") };
+        struct receipt one = { .tenant_id = TENANT,
+                               .channel_id = channel_id,
+                               .at_ms = 5,
+                               .external_id = STR("p1"),
+                               .state = permuting->receipts[i],
+                               .code = STR("30003") };
 
         if (receipt_apply(tx, &one, NULL, err) == RECEIPT_FAILED)
             return -1;
     }
-    if (db_query_int(tx, "SELECT state FROM messages WHERE id = $1", DB_ARGS(db_int(permuting->id)), -1, &end, err))
+    if (db_query_int(tx, "SELECT state FROM messages WHERE id = $1", DB_ARGS(db_int(permuting->id)),
+                     -1, &end, err))
         return -1;
     permuting->end = (enum message_state)end;
     return err_set(err, ERR_CONFLICT, "undo");
@@ -108,8 +121,8 @@ static void end_alike_in_whatever_order_they_come(void **state)
         { MESSAGE_SENT, MESSAGE_FAILED, MESSAGE_SENT, MESSAGE_FAILED, MESSAGE_SENT },
         { MESSAGE_READ, MESSAGE_FAILED, MESSAGE_SENT, MESSAGE_FAILED, MESSAGE_SENT },
     };
-    static const enum message_state ends[] = { MESSAGE_READ, MESSAGE_READ, MESSAGE_DELIVERED, MESSAGE_FAILED,
-                                               MESSAGE_READ };
+    static const enum message_state ends[] = { MESSAGE_READ, MESSAGE_READ, MESSAGE_DELIVERED,
+                                               MESSAGE_FAILED, MESSAGE_READ };
     static const enum message_state starts[] = { MESSAGE_SENDING, MESSAGE_UNKNOWN, MESSAGE_SENT };
     struct permuting permuting = { .id = sent_message("p1", MESSAGE_SENT) };
 
@@ -168,9 +181,11 @@ static void counts_the_last_part_and_any_failure(void **state)
 
     (void)state;
     for (int part = 0; part < 3; part++) {
-        snprintf(sql, sizeof sql, "INSERT INTO attempts (id, tenant_id, message_id, channel_id, attempt, part, outcome, "
-                 "external_id, started_ms) VALUES (%d, 1, %lld, %lld, 1, %d, 1, 'part%d', 1)", 900 + part, (long long)id,
-                 (long long)channel_id, part, part);
+        snprintf(
+            sql, sizeof sql,
+            "INSERT INTO attempts (id, tenant_id, message_id, channel_id, attempt, part, outcome, "
+            "external_id, started_ms) VALUES (%d, 1, %lld, %lld, 1, %d, 1, 'part%d', 1)",
+            900 + part, (long long)id, (long long)channel_id, part, part);
         must(sql);
     }
     must("UPDATE messages SET parts = 3");
@@ -181,7 +196,8 @@ static void counts_the_last_part_and_any_failure(void **state)
     assert_int_equal(state_of(id), MESSAGE_DELIVERED);
     must("UPDATE messages SET state = 6");
     assert_int_equal(receipt("part0", MESSAGE_FAILED).outcome, INBOX_STORED);
-    assert_int_equal(number("SELECT COUNT(*) FROM messages WHERE state = 11 AND error_code = '30003'"), 1);
+    assert_int_equal(
+        number("SELECT COUNT(*) FROM messages WHERE state = 11 AND error_code = '30003'"), 1);
 }
 
 static void ends_the_wait_of_an_unknown_message(void **state)
@@ -207,7 +223,8 @@ static void takes_the_echo_of_its_own_sending(void **state)
     result = receive(channel_id, own);
     assert_int_equal(result.outcome, INBOX_DUPLICATE);
     assert_int_equal(result.message_id, id);
-    assert_int_equal(number("SELECT COUNT(*) FROM messages WHERE state = 6 AND external_id = 'echo'"), 1);
+    assert_int_equal(
+        number("SELECT COUNT(*) FROM messages WHERE state = 6 AND external_id = 'echo'"), 1);
     assert_int_equal(number("SELECT COUNT(*) FROM messages"), 1);
     own.text = STR("typed by a person");
     own.external_id = STR("typed");

@@ -65,7 +65,8 @@ static void counts_segments_as_carriers_do(void **state)
         { "{}[]~^\\|", 1, "", 0, "", 0, "GSM-7", 1, 16 },
         { "`", 1, "", 0, "", 0, "UCS-2", 1, 1 },
         { "\t", 1, "", 0, "", 0, "UCS-2", 1, 1 },
-        { "@\xc2\xa3$\xc2\xa5\xc3\xa8\xc3\xa9\xc3\xb9\xc3\xac\xc3\xb2\xce\x94_\xce\xa9", 1, "", 0, "", 0, "GSM-7", 1, 12 },
+        { "@\xc2\xa3$\xc2\xa5\xc3\xa8\xc3\xa9\xc3\xb9\xc3\xac\xc3\xb2\xce\x94_\xce\xa9", 1, "", 0,
+          "", 0, "GSM-7", 1, 12 },
         { "", 0, "", 0, "", 0, "GSM-7", 1, 0 },
     };
 
@@ -84,11 +85,14 @@ static void counts_segments_as_carriers_do(void **state)
     arena_free(arena);
 }
 
-/* Whatever the text, its parts put together are the text, none is too long, none tears a character. */
+/* Whatever the text, its parts put together are the text, none is too long, none tears a character.
+ */
 static void parts_add_up_to_the_text(void **state)
 {
-    static const char *const pieces[] = { "word ", "x", SMILE, "e\xcc\x81", "\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x92\xbb",
-                                          "\n", "\xe3\x81\x82" };
+    static const char *const pieces[] = {
+        "word ", "x",           SMILE, "e\xcc\x81", "\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x92\xbb",
+        "\n",    "\xe3\x81\x82"
+    };
     struct channel_driver driver = { .text_max = 40 };
     struct arena *arena = arena_new(0);
     uint32_t random = 1;
@@ -102,7 +106,8 @@ static void parts_add_up_to_the_text(void **state)
 
         for (int i = 0; i < round % 90; i++) {
             random = random * 1664525 + 1013904223;
-            len += (size_t)snprintf(text + len, sizeof text - len, "%s", pieces[random >> 16 & 7 ? (random >> 20) % 7 : 0]);
+            len += (size_t)snprintf(text + len, sizeof text - len, "%s",
+                                    pieces[random >> 16 & 7 ? (random >> 20) % 7 : 0]);
         }
         driver.can = round & 1 ? CHANNEL_CAN_UTF16 : 0;
         rest = (struct str){ text, len };
@@ -128,7 +133,8 @@ static void parts_add_up_to_the_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(counts_segments_as_carriers_do), cmocka_unit_test(parts_add_up_to_the_text),
+        cmocka_unit_test(counts_segments_as_carriers_do),
+        cmocka_unit_test(parts_add_up_to_the_text),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,7 +23,9 @@ static int tear_down(void **state)
 
 static struct sync_page read_page(int64_t after, int limit, int64_t device_id)
 {
-    struct sync_page page = { .tenant_id = TENANT, .after = after, .limit = limit, .device_id = device_id };
+    struct sync_page page = {
+        .tenant_id = TENANT, .after = after, .limit = limit, .device_id = device_id
+    };
     struct err err = { 0 };
     struct db_session *session = db_read(fixture.hub.db, TENANT, &err);
 
@@ -102,8 +104,12 @@ static void filters_by_the_device_that_brought_it(void **state)
 {
     struct channel_event event = text_event("+12025550143", "d", "x");
     struct inbox_result result;
-    struct inbox_write write = { .tenant_id = TENANT, .channel_id = channel_id, .events = &event, .count = 1,
-                                 .results = &result, .device_id = 7 };
+    struct inbox_write write = { .tenant_id = TENANT,
+                                 .channel_id = channel_id,
+                                 .events = &event,
+                                 .count = 1,
+                                 .results = &result,
+                                 .device_id = 7 };
     struct err err = { 0 };
 
     (void)state;
@@ -132,9 +138,13 @@ static void maps_times_to_the_log_with_overlap(void **state)
         int64_t since_ms = plan.now_ms - day * INT64_C(86400000), missed;
 
         assert_int_equal(sync_since(session, TENANT, since_ms, &after, &err), 0);
-        assert_int_equal(db_query_int(session, "SELECT COUNT(*) FROM events WHERE tenant_id = 1 AND seq <= $1 "
-                                      "AND at_ms >= $2 AND kind LIKE 'message.%' AND at_ms < $3",
-                                      DB_ARGS(db_int(after), db_int(since_ms), db_int(plan.now_ms)), 0, &missed, &err), 0);
+        assert_int_equal(
+            db_query_int(session,
+                         "SELECT COUNT(*) FROM events WHERE tenant_id = 1 AND seq <= $1 "
+                         "AND at_ms >= $2 AND kind LIKE 'message.%' AND at_ms < $3",
+                         DB_ARGS(db_int(after), db_int(since_ms), db_int(plan.now_ms)), 0, &missed,
+                         &err),
+            0);
         assert_int_equal(missed, 0);
         assert_true(after > 0);
     }
