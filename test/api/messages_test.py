@@ -485,9 +485,10 @@ def speaks_for_the_sandbox(report, hub):
                 hub.post(API + "/sandbox/receipt", {"message": said.json["id"], "state": "read"}).status, 409)
 
 
-TESTS = [receives, decides, recognises_duplicates, repeats_requests, receives_batches, filters_lists, tags_and_reads,
-         marks_many, edits_and_deletes, sends, plans, schedules, moves_in_the_outbox, respects_opt_out, converses, keeps_contacts,
-         syncs, resyncs, syncs_devices, converges, speaks_for_the_sandbox]
+TESTS = [receives, decides, recognises_duplicates, repeats_requests, receives_batches, filters_lists,
+         tags_and_reads, marks_many, edits_and_deletes, sends, plans, schedules, moves_in_the_outbox,
+         respects_opt_out, converses, keeps_contacts, syncs, resyncs, syncs_devices, converges,
+         speaks_for_the_sandbox]
 
 if __name__ == "__main__":
     Report("messages").run(TESTS)
