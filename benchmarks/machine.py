@@ -7,6 +7,7 @@ import time
 import ctext
 
 SYNCS, SYNC_BYTES = 200, 4096
+BUSY_FROM, BUSY = 0.7, "; other programs take part of the machine, so the figures are worth little"
 
 
 def _first(path, key):
@@ -42,13 +43,14 @@ def _sync_us(folder):
 
 
 def facts(folder):
+    busy = os.getloadavg()[0]
     memory_kb = int(_first("/proc/meminfo", "MemTotal").split()[0])
     return {
         "cpu": f"{len(os.sched_getaffinity(0))} cores, {_first('/proc/cpuinfo', 'model name')}",
         "memory": f"{memory_kb / 1e6:.1f} GB",
         "kernel": platform.release(),
         "disk": f"{_filesystem(folder)}, append and sync of 4 KiB: p50 {_sync_us(folder):.0f} us",
-        "load": f"{os.getloadavg()[0]:.2f} processes before the start",
+        "load": f"{busy:.2f} processes before the start" + (BUSY if busy > BUSY_FROM else ""),
     }
 
 

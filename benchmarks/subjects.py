@@ -34,6 +34,14 @@ def stop(process):
         process.wait()
 
 
+def launch(command, **options):
+    """Start a process whose standard output we read. What cannot be started cannot be measured."""
+    try:
+        return subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, **options)
+    except OSError as error:
+        raise CannotMeasure(f"{os.path.basename(str(command[0]))} cannot be run: {error.strerror}") from None
+
+
 def first_line(process):
     """The first line a process prints; empty when there is none in time."""
     ready, _, _ = select.select([process.stdout], [], [], START_S)
@@ -71,26 +79,31 @@ class Bench:
 
     def tool(self, *command, timeout_s=TOOL_S, **options):
         """Run a program; its standard output. One that fails cannot be measured with."""
-        command = [str(word) for word in command]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
-                              text=True, **options) as process:
+        name = os.path.basename(str(command[0]))
+        with launch(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, **options) as process:
             try:
                 out, err = process.communicate(timeout=timeout_s)
             except subprocess.TimeoutExpired:
-                raise CannotMeasure(f"{os.path.basename(command[0])} took more than {timeout_s} s") from None
+                raise CannotMeasure(f"{name} took more than {timeout_s} s") from None
             finally:
                 if process.poll() is None:
                     stop(process)
         if process.returncode:
-            raise CannotMeasure(f"{os.path.basename(command[0])}: {last_lines(err or out)}")
+            raise CannotMeasure(f"{name}: {last_lines(err or out)}")
         return out
+
+    def setup(self, *words):
+        self.tool(os.path.join(self.root, "tools", "setup"), *words, timeout_s=BUILD_S)
 
     def run_json(self, program, *arguments):
         return json.loads(self.tool(os.path.join(self.folder, program), *arguments))
 
     def build(self):
         if self.build_hub:
-            self.tool(os.path.join(self.root, "tools", "setup"), "build", "release", timeout_s=BUILD_S)
+            self.setup("npm", "deps")
+            self.setup("build", "release", "message-hub")
+        if not os.access(self.binary, os.X_OK):
+            raise CannotMeasure(f"there is no program {self.binary}")
         sqlite = "deps/node_modules/better-sqlite3/deps/sqlite3"
         archive = os.path.join(os.path.dirname(self.binary), "libsqlite3.a")
         libraries = {"sqlite": ["-I" + sqlite, archive, "-lm", "-lpthread"],
@@ -107,9 +120,8 @@ class Bench:
     def hub(self, postgres=False):
         """A running hub with a new database and an admin key."""
         with self.place(postgres) as place, open(os.path.join(place.folder, "log"), "w+", encoding="utf-8") as log:
-            process = subprocess.Popen([self.binary, "serve", "--data", place.folder, "--listen", "127.0.0.1:0",
-                                        "--log-level", "warn", *place.options],
-                                       stdout=subprocess.PIPE, stderr=log, env=place.env)
+            process = launch([self.binary, "serve", "--data", place.folder, "--listen", "127.0.0.1:0", "--log-level",
+                              "warn", *place.options], stderr=log, env=place.env)
             try:
                 line = first_line(process)
                 found = re.search(r"http://127\.0\.0\.1:(\d+) .*?(mh_[\w-]+)", line)
@@ -156,7 +168,7 @@ class Bench:
         """The Node and the script of the peer, its packages fetched."""
         folder = os.path.join(self.here, "peers")
         try:
-            self.tool(os.path.join(self.root, "tools", "setup"), "npm", "benchmarks/peers", timeout_s=BUILD_S)
+            self.setup("npm", "benchmarks/peers")
         except CannotMeasure as error:
             raise CannotMeasure(f"the packages of benchmarks/peers are missing ({error})") from None
         pinned = glob.glob(os.path.join(folder, "node_modules", "node-linux-*", "bin", "node"))
@@ -172,7 +184,7 @@ class Bench:
             self.peer = self.find_peer()
         folder = tempfile.mkdtemp(dir=self.folder)
         with open(os.path.join(folder, "log"), "w+", encoding="utf-8") as log:
-            process = subprocess.Popen([*self.peer, f"{folder}/peer.db"], stdout=subprocess.PIPE, stderr=log)
+            process = launch([*self.peer, f"{folder}/peer.db"], stderr=log)
             try:
                 line = first_line(process).strip()
                 if not line:
@@ -229,10 +241,9 @@ class Postgres:
     def __init__(self, bench):
         self.bench, self.count, psqls = bench, 0, sorted(glob.glob("/usr/lib/postgresql/*/bin/psql"))
         self.psql = psqls[-1] if psqls else "psql"
-        self.process = subprocess.Popen(
-            [os.path.join(bench.root, "tools", "with-postgres"), "sh", "-c",
-             'echo "$HUB_TEST_DB $HUB_TEST_PG_SUPER"; exec cat'], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, env={**os.environ, "HUB_TEST_PG_FSYNC": "on"})
+        self.process = launch([os.path.join(bench.root, "tools", "with-postgres"), "sh", "-c",
+                               'echo "$HUB_TEST_DB $HUB_TEST_PG_SUPER"; exec cat'], stdin=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True, env={**os.environ, "HUB_TEST_PG_FSYNC": "on"})
         urls = first_line(self.process).split()
         if len(urls) != 2:
             self.close()
@@ -262,4 +273,3 @@ class Postgres:
         except subprocess.TimeoutExpired:
             stop(self.process)
         self.process.stdout.close()
-        self.process.stderr.close()
