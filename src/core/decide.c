@@ -219,8 +219,10 @@ static int run_agent(struct burst *burst, struct err *err)
     struct err why = { 0 };
     enum agent_outcome outcome = AGENT_FAILED;
 
-    if (ask(burst, agent_driver_find(burst->agent), &output, &outcome, &why))
+    if (ask(burst, agent_driver_find(burst->agent), &output, &outcome, &why)) {
+        why.code = ERR_INTERNAL;    /* whatever it was, it was not the storage: it counts */
         return give_up_or_wait(burst, "The agent failed", why, err);
+    }
     if (decide_plan_answer(burst, outcome, &output, &why) || write_bursts(burst->decider, &burst, 1, &why))
         return give_up_or_wait(burst, "The agent's answer could not be stored", why, err);
     return 0;

@@ -253,14 +253,16 @@ int queue_remove(struct db_session *tx, const struct job *job, struct err *err)
     return queue_promote(tx, (enum job_kind)job->kind, &job->lane, 1, err) ? -1 : 1;
 }
 
-/* A conversation has one ready decide job: when new messages brought one meanwhile, it takes over the failures. */
+/* A conversation has one ready decide job: when new messages brought one meanwhile, it takes the burst and its failures
+ * over. */
 static int merge_decide(struct db_session *tx, const struct job *job, struct err *err)
 {
     int64_t merged = db_exec(tx,
-        "UPDATE jobs SET failures = $1, first_ms = $2 WHERE kind = 2 AND state = 0 AND lane = $3 AND EXISTS "
-        "(SELECT 1 FROM jobs r WHERE r.id = $4 AND r.attempt = $5 AND r.state = 1)",
-        DB_ARGS(db_int(job->failures), db_int(job->first_ms), db_int(job->lane), db_int(job->id), db_int(job->attempt)),
-        err);
+        "UPDATE jobs SET failures = $1, first_ms = $2, lane_seq = $3, messages = messages + $4 "
+        "WHERE kind = 2 AND state = 0 AND lane = $5 AND EXISTS "
+        "(SELECT 1 FROM jobs r WHERE r.id = $6 AND r.attempt = $7 AND r.state = 1)",
+        DB_ARGS(db_int(job->failures), db_int(job->first_ms), db_int(job->lane_seq), db_int(job->messages),
+                db_int(job->lane), db_int(job->id), db_int(job->attempt)), err);
 
     if (merged != 1)
         return (int)merged;
