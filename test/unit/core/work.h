@@ -134,7 +134,37 @@ static const struct channel_driver channel_lookup = { .kind = "lookup", .title =
     .settings = peer_settings, .can = PEER_CAN, .text_max = 40, .send = peer_send, .lookup = peer_lookup };
 static const struct channel_driver channel_repeat = { .kind = "repeat", .title = "Test with keys", .about = "For tests.",
     .settings = peer_settings, .can = PEER_CAN | CHANNEL_CAN_REPEAT, .text_max = 40, .send = peer_send };
-const struct channel_driver *const channel_drivers[] = { &channel_test, &channel_lookup, &channel_repeat, NULL };
+
+/* What poll() finds: the numbers behind its cursor, up to `peer_has`. */
+static _Atomic int peer_has, peer_polls;
+static bool peer_poll_fails;
+
+static inline int peer_poll(const struct channel *channel, struct str *cursor, struct exchange *exchange,
+                            struct events *events, struct err *err)
+{
+    int64_t seen = 0;
+
+    (void)channel;
+    (void)exchange;
+    atomic_fetch_add(&peer_polls, 1);
+    if (peer_poll_fails)
+        return err_set(err, ERR_UNAVAILABLE, "The mailbox is away.");
+    if (cursor->data)
+        str_int(*cursor, 0, INT64_MAX, &seen);
+    while (seen < atomic_load(&peer_has)) {
+        const struct channel_event event = { .kind = CHANNEL_MESSAGE, .address = STR("anna"), .text = STR("polled"),
+            .priority = PRIORITY_NORMAL, .external_id = str_c(arena_printf(events->arena, "poll-%d", (int)++seen)) };
+        if (events_add(events, &event, err))
+            return -1;
+    }
+    *cursor = str_c(arena_printf(events->arena, "%d", (int)seen));
+    return 0;
+}
+
+static const struct channel_driver channel_polled = { .kind = "polled", .title = "Test by polling", .about = "For tests.",
+    .settings = peer_settings, .can = PEER_CAN, .text_max = 40, .send = peer_send, .poll = peer_poll };
+const struct channel_driver *const channel_drivers[] = { &channel_test, &channel_lookup, &channel_repeat, &channel_polled,
+    NULL };
 
 /* --- The agent "test" ------------------------------------------------------------------------------------------------------ */
 
@@ -306,6 +336,8 @@ static inline void forget_peers(void)
     peer.lookup = SEND_UNSURE;
     peer.result = (struct send_result){ 0 };
     peer.decide = NULL;
+    peer_has = peer_polls = 0;
+    peer_poll_fails = false;
     memset(&agent, 0, sizeof agent);
     agent.outcome = AGENT_ANSWERED;
     agent.text = "agent says";

@@ -1,0 +1,334 @@
+#include "work.h"
+
+#include "core/queue_lane.h"
+
+#define SOON_MS 20000
+
+static struct workers *start(void)
+{
+    struct err err = { 0 };
+    struct workers *workers = workers_start(&hub, &err);
+
+    if (!workers)
+        fail_msg("workers: %s", err.detail);
+    return workers;
+}
+
+static void wait_for_count(const char *sql, int64_t wanted)
+{
+    int64_t until_us = clock_mono_us() + SOON_MS * 1000LL, seen;
+
+    while ((seen = number(sql)) != wanted) {
+        if (clock_mono_us() > until_us)
+            fail_msg("%s is %lld, not %lld", sql, (long long)seen, (long long)wanted);
+        usleep(1000);
+    }
+}
+
+static int sent_count(void)
+{
+    int count;
+
+    pthread_mutex_lock(&peer.lock);
+    count = peer.count;
+    pthread_mutex_unlock(&peer.lock);
+    return count;
+}
+
+static void wait_for_sends(int wanted)
+{
+    int64_t until_us = clock_mono_us() + SOON_MS * 1000LL;
+
+    while (sent_count() < wanted) {
+        if (clock_mono_us() > until_us)
+            fail_msg("%d of %d were sent", sent_count(), wanted);
+        usleep(200);
+    }
+}
+
+/* --- At once ------------------------------------------------------------------------------------------------------------ */
+
+static int compare_us(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static int64_t median(int64_t *values, int count)
+{
+    qsort(values, (size_t)count, sizeof *values, compare_us);
+    return values[count / 2];
+}
+
+static void an_answer_leaves_at_once(void **state)
+{
+    enum { ROUNDS = 200 };
+    static int64_t accepted_us[ROUNDS], answered_us[ROUNDS];
+    int64_t channel = add_channel("repeat", "policy = 0, auto_reply = 'hello'"), accept_us, answer_us;
+    struct workers *workers = start();
+
+    (void)state;
+    for (int i = 0; i < ROUNDS; i++) {
+        int64_t started_us = clock_mono_us();
+        say(channel, arena_printf(arena, "+49%d", 3000 + i), "hi");
+        accepted_us[i] = clock_mono_us() - started_us;
+        while (sent_count() < i + 1)
+            if (clock_mono_us() - started_us > SOON_MS * 1000LL)
+                fail_msg("no answer to message %d", i);
+        answered_us[i] = clock_mono_us() - started_us;
+        usleep(1000);
+    }
+    wait_for_count("SELECT count(*) FROM messages WHERE direction = 1 AND state = 6", ROUNDS);
+    assert_true(workers_stop(workers, 20000));
+    accept_us = median(accepted_us, ROUNDS);
+    answer_us = median(answered_us, ROUNDS);
+    print_message("accept p50 %lld us, answer handed over p50 %lld us: %.1fx\n", (long long)accept_us, (long long)answer_us,
+                  (double)answer_us / (double)accept_us);
+    if (answer_us > 8 * accept_us + 2000)
+        fail_msg("the answer took %lld us, storing the question %lld us", (long long)answer_us, (long long)accept_us);
+}
+
+static void the_agent_runs_in_its_own_thread(void **state)
+{
+    int64_t channel = add_channel("test", "policy = 0, agent = 'test'");
+    struct workers *workers = start();
+
+    (void)state;
+    for (int i = 0; i < 50; i++)
+        say(channel, arena_printf(arena, "+49%d", 3000 + i), "hi");
+    wait_for_count("SELECT count(*) FROM messages WHERE direction = 1 AND state = 6", 50);
+    assert_true(workers_stop(workers, 20000));
+    assert_int_equal(number("SELECT count(*) FROM jobs"), 0);
+    assert_int_equal(number("SELECT count(*) FROM decisions"), 50);
+}
+
+static void inserted_rows_are_answered(void **state)
+{
+    int64_t channel = add_channel("test", "policy = 0, auto_reply = 'hello'");
+    struct workers *workers = start();
+
+    (void)state;
+    MUST("INSERT INTO inbound_rows (tenant_id, channel, sender, text) VALUES (1, 'test-%lld', '+49301', 'from psql')",
+         (long long)channel);
+    wait_for_sends(1);
+    wait_for_count("SELECT count(*) FROM inbound_rows", 0);
+    assert_true(workers_stop(workers, 20000));
+}
+
+/* --- Together ------------------------------------------------------------------------------------------------------------- */
+
+/* Slow enough that several are under way at once. */
+static enum send_outcome slowly(const struct send_job *job, struct send_result *result)
+{
+    (void)job;
+    (void)result;
+    usleep(2000);
+    return SEND_DONE;
+}
+
+static void users_overlap_and_each_keeps_its_order(void **state)
+{
+    enum { USERS = 30, TEXTS = 10 };
+    int64_t channels[4];
+    int last[USERS];
+    struct workers *workers;
+
+    (void)state;
+    memset(last, -1, sizeof last);
+    for (int i = 0; i < 4; i++)
+        channels[i] = add_channel("test", NULL);
+    peer.decide = slowly;
+    workers = start();
+    for (int text = 0; text < TEXTS; text++)
+        for (int user = 0; user < USERS; user++)
+            send_text(channels[user % 4], arena_printf(arena, "+49%d", 3000 + user), arena_printf(arena, "%d %d", user, text));
+    wait_for_count("SELECT count(*) FROM messages WHERE state = 6", USERS * TEXTS);
+    assert_true(workers_stop(workers, 20000));
+    for (int i = 0; i < peer.count; i++) {
+        int user, text;
+        assert_int_equal(sscanf(peer.sent[i].text, "%d %d", &user, &text), 2);
+        assert_int_equal(text, last[user] + 1);
+        last[user] = text;
+    }
+}
+
+static _Atomic int hanging, most_hanging;
+static _Atomic bool let_go;
+
+static enum send_outcome hang(const struct send_job *job, struct send_result *result)
+{
+    (void)result;
+    if (!str_is(job->text, "hang"))
+        return SEND_DONE;
+    int now = atomic_fetch_add(&hanging, 1) + 1;
+    if (now > atomic_load(&most_hanging))
+        atomic_store(&most_hanging, now);
+    while (!atomic_load(&let_go))
+        usleep(1000);
+    atomic_fetch_sub(&hanging, 1);
+    return SEND_DONE;
+}
+
+static void a_hanging_provider_holds_an_eighth(void **state)
+{
+    int64_t stuck = add_channel("test", NULL), healthy = add_channel("repeat", NULL);
+    struct workers *workers;
+
+    (void)state;
+    atomic_store(&let_go, false);
+    peer.decide = hang;
+    workers = start();
+    for (int i = 0; i < 40; i++)
+        send_text(stuck, arena_printf(arena, "+49%d", 3000 + i), "hang");
+    for (int i = 0; i < 40; i++)
+        send_text(healthy, arena_printf(arena, "+49%d", 3000 + i), "go");
+    wait_for_count(arena_printf(arena, "SELECT count(*) FROM messages WHERE channel_id = %lld AND state = 6",
+                                (long long)healthy), 40);
+    assert_int_equal(atomic_load(&most_hanging), LIMIT_SEND_WORKERS / 8);
+    /* What hangs cannot be waited for: the stop says so, and its leases stay. */
+    atomic_store(&let_go, true);
+    wait_for_count("SELECT count(*) FROM messages WHERE state = 6", 80);
+    assert_true(workers_stop(workers, 20000));
+}
+
+/* --- Stopping ---------------------------------------------------------------------------------------------------------------- */
+
+static void stops_and_starts_lose_and_double_nothing(void **state)
+{
+    enum { TEXTS = 200, STOPS = 12 };
+    int64_t channels[3], messages[TEXTS];
+    int seen[TEXTS] = { 0 }, next = 0;
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        channels[i] = add_channel("test", NULL);
+    peer.decide = slowly;
+    for (int round = 0; round < STOPS; round++) {
+        struct workers *workers = start();
+        for (; next < (round + 1) * TEXTS / STOPS; next++)
+            messages[next] = send_text(channels[next % 3], arena_printf(arena, "+49%d", 3000 + next % 40),
+                                       arena_printf(arena, "%d", next));
+        usleep(1000 * (unsigned)(round % 5));
+        assert_true(workers_stop(workers, 20000));
+        assert_int_equal(number("SELECT count(*) FROM jobs WHERE state = 1"), 0);
+        assert_int_equal(number("SELECT count(*) FROM messages WHERE state = 5"), 0);
+    }
+    struct workers *workers = start();
+    wait_for_count("SELECT count(*) FROM messages WHERE state = 6", TEXTS);
+    assert_true(workers_stop(workers, 20000));
+    for (int i = 0; i < peer.count; i++)
+        seen[atoi(peer.sent[i].text)]++;
+    for (int i = 0; i < TEXTS; i++)
+        if (seen[i] != 1)
+            fail_msg("message %d (%lld) was sent %d times", i, (long long)messages[i], seen[i]);
+}
+
+static void a_stuck_send_does_not_stop_the_stop(void **state)
+{
+    int64_t channel = add_channel("test", NULL), started_us, stopped_us;
+    struct workers *workers;
+
+    (void)state;
+    atomic_store(&let_go, false);
+    peer.decide = hang;
+    workers = start();
+    send_text(channel, "+49301", "hang");
+    wait_for_sends(1);
+    started_us = clock_mono_us();
+    assert_false(workers_stop(workers, 300));
+    stopped_us = clock_mono_us() - started_us;
+    assert_true(stopped_us < 10000000);
+    assert_int_equal(number("SELECT state FROM messages"), MESSAGE_SENDING);
+    atomic_store(&let_go, true);
+    wait_for_count("SELECT count(*) FROM messages WHERE state = 6", 1);
+    usleep(50000);
+}
+
+/* --- Single steps ---------------------------------------------------------------------------------------------------------------- */
+
+static int poll_once(int64_t *next_ms)
+{
+    struct err err = { 0 };
+    int done = worker_poll_step(&hub, next_ms, &err);
+
+    if (done < 0)
+        print_message("poll: %s\n", err.detail);
+    return done;
+}
+
+static void polls_with_a_cursor(void **state)
+{
+    int64_t channel = add_channel("polled", "policy = 2"), next_ms = INT64_MAX;
+
+    (void)state;
+    atomic_store(&peer_has, 3);
+    assert_int_equal(poll_once(&next_ms), 1);
+    assert_int_equal(number("SELECT count(*) FROM messages"), 3);
+    assert_string_equal(text_of("SELECT cursor FROM channels WHERE cursor IS NOT NULL"), "3");
+    assert_true(next_ms < INT64_MAX);
+    assert_int_equal(poll_once(&next_ms), 0);
+    atomic_store(&peer_has, 5);
+    assert_int_equal(poll_once(&next_ms), 1);
+    assert_int_equal(number("SELECT count(*) FROM messages"), 5);
+    peer_poll_fails = true;
+    assert_int_equal(poll_once(&next_ms), -1);
+    MUST("UPDATE channels SET state = 1 WHERE id = %lld", (long long)channel);
+    assert_int_equal(poll_once(&next_ms), 0);
+}
+
+static void the_poller_polls_by_itself(void **state)
+{
+    struct workers *workers;
+
+    (void)state;
+    add_channel("polled", "policy = 0, auto_reply = 'got it'");
+    atomic_store(&peer_has, 1);
+    workers = start();
+    wait_for_sends(1);
+    assert_true(workers_stop(workers, 20000));
+    assert_int_equal(number("SELECT count(*) FROM messages WHERE direction = 0"), 1);
+}
+
+static void old_answers_are_forgotten(void **state)
+{
+    (void)state;
+    MUST("INSERT INTO idempotency (tenant_id, key_id, name, body_hash, status, answer, created_ms) VALUES "
+         "(1, 1, 'old', 'x', 200, '{}', %lld), (1, 1, 'new', 'x', 200, '{}', %lld)", (long long)START_MS - 3 * 86400000LL,
+         (long long)START_MS - 86400000LL);
+    sweep_once();
+    assert_string_equal(text_of("SELECT name FROM idempotency"), "new");
+    assert_int_equal(number("SELECT count(*) FROM idempotency"), 1);
+}
+
+static void says_when_to_come_again(void **state)
+{
+    int64_t channel = add_channel("test", "debounce_ms = 2000"), next_ms = INT64_MAX;
+    struct err err = { 0 };
+
+    (void)state;
+    say(channel, "+49301", "hi");
+    assert_int_equal(worker_decide_step(&hub, &next_ms, &err), 0);
+    assert_int_equal(next_ms, START_MS + 2000);
+    next_ms = INT64_MAX;
+    assert_int_equal(worker_send_step(&hub, &next_ms, &err), 0);
+    assert_int_equal(next_ms, INT64_MAX);
+    assert_int_equal(worker_sweep_step(&hub, &next_ms, &err), 0);
+    assert_true(next_ms > START_MS && next_ms < INT64_MAX);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define THREADED(name) cmocka_unit_test_setup_teardown(name, set_up_threads, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        THREADED(an_answer_leaves_at_once), THREADED(the_agent_runs_in_its_own_thread), THREADED(inserted_rows_are_answered),
+        THREADED(users_overlap_and_each_keeps_its_order), THREADED(a_hanging_provider_holds_an_eighth),
+        THREADED(stops_and_starts_lose_and_double_nothing), THREADED(a_stuck_send_does_not_stop_the_stop),
+        TEST(polls_with_a_cursor), THREADED(the_poller_polls_by_itself), TEST(old_answers_are_forgotten),
+        TEST(says_when_to_come_again),
+    };
+
+    return cmocka_run_group_tests_name("worker", tests, NULL, NULL);
+}
