@@ -10,29 +10,20 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import hub as hubs
 
-report = hubs.Report("rows")
+cases = hubs.Cases("rows")
 ANSWER = "We are closed."
 ANSWERED = f"SELECT COUNT(*) FROM messages WHERE direction = 1 AND text = '{ANSWER}' AND address = "
 
 
 def make_bridge():
     """A role that may insert into inbound_rows and do nothing else; the hub's migration grants it that when it is there."""
-    server = hubs.Database()
-    if server.psql("SELECT COUNT(*) FROM pg_roles WHERE rolname = 'hub_bridge'").strip() == "0":
-        server.psql("CREATE ROLE hub_bridge LOGIN")
-    server.drop()
-
-
-def psql(hub, url, statement):
-    """Output of psql; raises RuntimeError with its words when it refuses."""
-    try:
-        return hub.database.psql(statement, url)
-    except subprocess.CalledProcessError as refused:
-        raise RuntimeError(refused.stderr) from None
+    server = os.environ["HUB_TEST_PG_SUPER"]
+    if hubs.psql(server, "SELECT COUNT(*) FROM pg_roles WHERE rolname = 'hub_bridge'") == "0":
+        hubs.psql(server, "CREATE ROLE hub_bridge LOGIN")
 
 
 def set_up(hub):
-    channel = next(c for c in hub.items("/api/v1/channels") if c["name"] == "sandbox")
+    channel = next(c for c in hub.pages("/api/v1/channels") if c["name"] == "sandbox")
     answer = hub.call("PATCH", f"/api/v1/channels/{channel['id']}", {"debounce_ms": 0, "policy": "auto_reply",
                                                                "auto_reply": ANSWER})
     assert answer.status == 200, answer
@@ -40,7 +31,7 @@ def set_up(hub):
 
 def answered(hub, sender, wait_s):
     began = time.monotonic()
-    assert hub.wait_for(lambda: hub.sql(ANSWERED + f"'{sender}'")[0][0] == "1", wait_s), f"{sender}: not answered"
+    hubs.until(lambda: hub.sql(ANSWERED + f"'{sender}'")[0][0] == "1", wait_s)
     took = time.monotonic() - began
     row = hub.sql(f"SELECT COUNT(*) FROM messages WHERE direction = 0 AND address = '{sender}' AND decision_id IS NOT NULL"
                   " AND conversation_id > 0")
@@ -49,11 +40,11 @@ def answered(hub, sender, wait_s):
     return took
 
 
-def insert(hub, url, sender, text="are you open?", channel="sandbox", table="inbound_rows"):
+def insert(url, sender, text="are you open?", channel="sandbox", table="inbound_rows"):
     if table == "inbound_rows":
-        psql(hub, url, f"INSERT INTO inbound_rows (channel, sender, text) VALUES ('{channel}', '{sender}', '{text}')")
+        hubs.psql(url, f"INSERT INTO inbound_rows (channel, sender, text) VALUES ('{channel}', '{sender}', '{text}')")
     else:
-        psql(hub, url, "INSERT INTO compat.et_messages (channel, direction, external_id, sender, text) VALUES "
+        hubs.psql(url, "INSERT INTO compat.et_messages (channel, direction, external_id, sender, text) VALUES "
                        f"('{channel}', 'inbound', 'et-{sender}', '{sender}', '{text}')")
 
 
@@ -61,21 +52,21 @@ def main():
     make_bridge()
     with hubs.Hub() as hub:
         set_up(hub)
-        url = hub.database.url.replace("user=hub", "user=hub_bridge")
+        url = hub.database.replace("user=hub", "user=hub_bridge")
 
         def at_once():
-            insert(hub, url, "+15550000001")
+            insert(url, "+15550000001")
             assert answered(hub, "+15550000001", 5) < 1
 
         def by_the_older_name():
-            insert(hub, url, "+15550000002", table="compat.et_messages")
+            insert(url, "+15550000002", table="compat.et_messages")
             assert answered(hub, "+15550000002", 5) < 1
 
         def may_do_nothing_else():
             for statement in ("SELECT * FROM inbound_rows", "SELECT * FROM messages", "DELETE FROM inbound_rows",
                               "INSERT INTO tenants (id, name, created_ms) VALUES (9, 'x', 0)"):
                 try:
-                    psql(hub, url, statement)
+                    hubs.psql(url, statement)
                 except RuntimeError as refused:
                     assert "permission denied" in str(refused), refused
                 else:
@@ -88,7 +79,7 @@ def main():
             sitting.stdin.flush()
             time.sleep(0.5)
             for number in range(10, 40):
-                insert(hub, url, f"+155500000{number}")
+                insert(url, f"+155500000{number}")
                 assert answered(hub, f"+155500000{number}", 5) < 1
                 began = time.monotonic()
                 hub.post("/api/v1/messages", {"channel": "sandbox", "from": f"+155500001{number}", "text": "hello"})
@@ -101,22 +92,22 @@ def main():
             sitting.wait(10)
 
         def lost_notification():
-            psql(hub, hub.superuser(), "ALTER TABLE inbound_rows DISABLE TRIGGER inbound_rows_notify")
-            psql(hub, hub.superuser(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = "
-                                       f"'{hub.database.name}' AND query LIKE 'LISTEN%'")
-            insert(hub, url, "+15550000004")
+            hubs.psql(hub.superuser(), "ALTER TABLE inbound_rows DISABLE TRIGGER inbound_rows_notify")
+            hubs.psql(hub.superuser(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = "
+                                       f"'{hub.database_name}' AND query LIKE 'LISTEN%'")
+            insert(url, "+15550000004")
             took = answered(hub, "+15550000004", 35)
             assert took > 0.5, "the notification was not lost: this proves nothing"
 
         def invalid_rows_are_parked():
-            psql(hub, url, """
+            hubs.psql(url, """
                 INSERT INTO inbound_rows (tenant_id, channel, sender, text, external_id, metadata)
                 SELECT CASE WHEN n % 50 = 0 THEN 77 ELSE 1 END,
                        CASE WHEN n % 50 = 10 THEN 'nowhere' WHEN n % 50 = 20 THEN NULL ELSE 'sandbox' END,
                        CASE WHEN n % 50 = 30 THEN '' ELSE '+1555100' || lpad((n % 100)::text, 4, '0') END,
                        CASE WHEN n % 50 = 40 THEN NULL ELSE 'row ' || n END, 'row-' || n, NULL
                 FROM generate_series(1, 10000) n""")
-            assert hub.wait_for(lambda: hub.sql("SELECT COUNT(*) FROM inbound_rows")[0][0] == "0", 60)
+            hubs.until(lambda: hub.sql("SELECT COUNT(*) FROM inbound_rows")[0][0] == "0", 60, 0.2)
             stored = hub.sql("SELECT COUNT(*), COUNT(DISTINCT external_id) FROM messages WHERE external_id LIKE 'row-%'")
             parked = hub.sql("SELECT reason, COUNT(*) FROM parked WHERE source = 'inbound_rows' GROUP BY reason")
             print(stored, parked)
@@ -132,13 +123,8 @@ def main():
                 ("a transaction open for 30 s delays nobody", open_transaction),
                 ("with the listener killed within 35 s", lost_notification),
         ):
-            try:
-                test()
-            except (AssertionError, RuntimeError) as error:
-                report.check(name, False, error, hub.log_text(2000))
-            else:
-                report.check(name, True)
-    raise SystemExit(1 if report.failed else 0)
+            cases.run(name, test)
+    cases.exit()
 
 
 if __name__ == "__main__":

@@ -165,12 +165,14 @@ class Hub:
         return subprocess.run([self.binary, *words], capture_output=True, text=True, timeout=60, input=stdin,
                               env=environment, cwd=self.data, check=False)
 
+    def superuser(self):
+        """The URL of the hub's own database for PostgreSQL's superuser."""
+        return re.sub(r"^(postgres(?:ql)?://[^/]*)/[^?]*", rf"\1/{self.database_name}", os.environ["HUB_TEST_PG_SUPER"])
+
     def sql(self, statement):
         """What the database really holds: rows as lists of text, by sqlite3 or psql beside the running hub."""
         if self.database:
-            superuser = os.environ["HUB_TEST_PG_SUPER"]
-            url = re.sub(r"^(postgres(?:ql)?://[^/]*)/[^?]*", rf"\1/{self.database_name}", superuser)
-            out = psql(url, statement)
+            out = psql(self.superuser(), statement)
             return [line.split("|") for line in out.split("\n")] if out else []
         import sqlite3
         database = sqlite3.connect(f"file:{self.data}/hub.db?mode=ro", uri=True, timeout=10)
