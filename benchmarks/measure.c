@@ -88,7 +88,7 @@ static void write_text(char *text, uint64_t random)
 {
     static const char *const words[] = {
         "hello", "can", "you", "call", "me", "back", "about", "the", "order", "tomorrow", "at", "noon", "please",
-        "für", "morgen", "danke", "café", "déjà", "délai", "price", "of", "the", "blue", "one", "👍", "ok", "see",
+        "für", "morgen", "danke", "café", "déjà", "délai", "price", "of", "the", "blue", "one", "yes", "ok", "see",
         "you", "soon", "what", "is", "new",
     };
     size_t wanted = 20 + random % 141, length = 0;
@@ -102,7 +102,8 @@ static void write_text(char *text, uint64_t random)
         text[length++] = ' ';
         random = scatter(random);
     }
-    text[length - 1] = '\0';
+    /* every eighth ends with a character that UTF-16 needs two units for */
+    memcpy(text + length - 1, wanted % 8 ? "" : " 👍", wanted % 8 ? 1 : sizeof " 👍");
 }
 
 void sample_make(struct sample *sample, int64_t number)
