@@ -59,8 +59,6 @@ void op_finish(struct op_call *call, const struct err *err)
     }
     if (err)
         refuse(call, err);
-    http_respond_header(response, call->arena, "X-Request-Id", call->request->request_id);
-    http_respond_header(response, call->arena, "X-Content-Type-Options", "nosniff");
     if (!has_header(response, "Cache-Control"))
         http_respond_header(response, call->arena, "Cache-Control", "no-store");
     atomic_fetch_add_explicit(&call->api->answers[response->status / 100 % 6], 1, memory_order_relaxed);

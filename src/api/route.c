@@ -8,6 +8,7 @@
 
 #define ROUTES_MAX 1000
 #define SEGMENT_MAX 64
+#define NEAR 3                  /* insertions, deletions, changes: as far as field_nearest goes */
 
 struct node {
     struct str part;
@@ -271,11 +272,24 @@ static const char *shape(struct arena *arena, struct str path)
     return text;
 }
 
+/* Only paths of about the same length can be near; the others would cost time that anybody may ask for. */
+static const char *nearest_to(const struct routes *routes, struct arena *arena, const char *text)
+{
+    const char **names = arena_array(arena, routes->count + 1, sizeof *names);
+    size_t len = strlen(text), count = 0;
+
+    for (size_t i = 0; i < routes->count; i++) {
+        size_t other = strlen(routes->paths[i]);
+
+        if (other <= len + NEAR && len <= other + NEAR)
+            names[count++] = routes->paths[i];
+    }
+    return field_nearest(text, names);
+}
+
 const char *route_nearest(const struct routes *routes, struct arena *arena, struct str path)
 {
-    const char *text = shape(arena, path), *nearest = field_nearest(text, routes->paths);
+    const char *text = shape(arena, path), *nearest = nearest_to(routes, arena, text);
 
-    if (!nearest)
-        nearest = field_nearest(arena_printf(arena, "/api/v1%s", text), routes->paths);
-    return nearest;
+    return nearest ? nearest : nearest_to(routes, arena, arena_printf(arena, "/api/v1%s", text));
 }

@@ -137,7 +137,7 @@ static void rotation_keeps_the_rights(void **state)
     assert_int_equal(rotation.result, 0);               /* an ended key is not rotated */
 }
 
-/* --- Timing --------------------------------------------------------------------------------------------------------- */
+/* --- Timing ------------------------------------------------------------------------------------------------------ */
 
 static double once_us(const char *token)
 {
