@@ -6,6 +6,8 @@
 #include "base/str.h"
 #include "db/db.h"
 
+#include <stdbool.h>
+
 struct arena;
 
 struct idempotency {
@@ -25,6 +27,11 @@ int idempotency_find(struct db_session *session, struct arena *arena, struct ide
  * won), -1 failed. */
 int idempotency_store(struct db_session *tx, const struct idempotency *idempotency,
                       struct err *err);
+
+/* The same for many, of one group: `stored[i]` says whether items[i] was. Of several with the same
+ * name the first one is. 0, -1. */
+int idempotency_store_all(struct db_session *tx, const struct idempotency **items, size_t count,
+                          bool *stored, struct err *err);
 
 /* Replace the stored answer: the write turned out otherwise than its answer, rendered before it,
  * says. 0, -1. */

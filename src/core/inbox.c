@@ -187,16 +187,26 @@ static struct inbox_write *write_of(struct db_write_item *item)
 }
 
 /* A request whose idempotency key is known is not run: the first answer is replayed to it. */
-static int store_idempotency(struct db_session *tx, struct inbox_write *write, struct err *err)
+static int store_idempotency(struct db_session *tx, struct db_write_item **items, size_t count,
+                             struct err *err)
 {
-    int stored;
+    struct arena *arena = db_arena(tx);
+    const struct idempotency **keys = arena_array(arena, count, sizeof *keys);
+    bool *stored = arena_array(arena, count, sizeof *stored);
+    size_t with_key = 0;
 
-    write->replayed = false;
-    if (!write->idempotency)
-        return 0;
-    stored = idempotency_store(tx, write->idempotency, err);
-    write->replayed = stored == 0;
-    return stored < 0 ? -1 : 0;
+    for (size_t i = 0; i < count; i++)
+        if (write_of(items[i])->idempotency)
+            keys[with_key++] = write_of(items[i])->idempotency;
+    if (idempotency_store_all(tx, keys, with_key, stored, err))
+        return -1;
+    with_key = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct inbox_write *write = write_of(items[i]);
+
+        write->replayed = write->idempotency && !stored[with_key++];
+    }
+    return 0;
 }
 
 /* A row of inbound_rows that is gone was imported by another node, or by this one before the link
@@ -244,14 +254,14 @@ static int gather(struct inbox_group *group, struct db_write_item **items, size_
     group->kept = arena_array(group->arena, events, sizeof *group->kept);
     group->others = arena_array(group->arena, events, sizeof *group->others);
     group->writes = arena_array(group->arena, count, sizeof *group->writes);
+    if (store_idempotency(group->tx, items, count, err))
+        return -1;
     for (size_t i = 0; i < count; i++) {
         struct inbox_write *write = write_of(items[i]);
         struct inbox_prepared *prepared = write->prepared;
         int taken;
 
         group->repeated |= prepared->runs++ > 0;
-        if (store_idempotency(group->tx, write, err))
-            return -1;
         taken = write->replayed ? 0 : take_row(group->tx, write, err);
         if (taken < 0)
             return -1;

@@ -171,21 +171,42 @@ int outbox_send(struct hub *hub, struct arena *arena, struct outbox_write *write
 
 /* --- Storing ---------------------------------------------------------------------------------- */
 
-/* May the write be stored, or was it before: by its idempotency key, or by an earlier run of this
- * group whose commit got lost on the way back? 1, 0, -1. */
+static struct outbox_write *write_of(struct db_write_item *item)
+{
+    return (struct outbox_write *)item;
+}
+
+/* A request whose idempotency key is known is not run: the first answer is replayed to it. */
+static int store_idempotency(struct db_session *tx, struct db_write_item **items, size_t count,
+                             struct err *err)
+{
+    struct arena *arena = db_arena(tx);
+    const struct idempotency **keys = arena_array(arena, count, sizeof *keys);
+    bool *stored = arena_array(arena, count, sizeof *stored);
+    size_t with_key = 0;
+
+    for (size_t i = 0; i < count; i++)
+        if (write_of(items[i])->idempotency)
+            keys[with_key++] = write_of(items[i])->idempotency;
+    if (idempotency_store_all(tx, keys, with_key, stored, err))
+        return -1;
+    with_key = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct outbox_write *write = write_of(items[i]);
+
+        write->replayed = write->idempotency && !stored[with_key++];
+    }
+    return 0;
+}
+
+/* An earlier run of this group whose commit got lost on the way back may have stored the write.
+ * 1: it did not, 0: it did, -1. */
 static int is_new(struct db_session *tx, struct outbox_write *write, struct err *err)
 {
     struct outbox_prepared *prepared = write->prepared;
     int64_t id = 0;
-    int stored;
 
-    write->replayed = write->suppressed = false;
-    if (write->idempotency) {
-        stored = idempotency_store(tx, write->idempotency, err);
-        write->replayed = stored == 0;
-        if (stored <= 0)
-            return stored;
-    }
+    write->suppressed = false;
     if (prepared->runs++ == 0)
         return 1;
     if (db_query_int(tx, "SELECT id FROM messages WHERE id = $1",
@@ -199,9 +220,11 @@ static int run(struct db_session *tx, struct db_write_item **items, size_t count
     struct outbox_prepared **writes = arena_array(db_arena(tx), count, sizeof *writes);
     size_t kept = 0;
 
+    if (store_idempotency(tx, items, count, err))
+        return -1;
     for (size_t i = 0; i < count; i++) {
-        struct outbox_write *write = (struct outbox_write *)items[i];
-        int fresh = is_new(tx, write, err);
+        struct outbox_write *write = write_of(items[i]);
+        int fresh = write->replayed ? 0 : is_new(tx, write, err);
 
         if (fresh < 0)
             return -1;

@@ -304,6 +304,43 @@ static void replays_an_idempotent_request(void **state)
     db_read_end(session);
 }
 
+static void ignore(struct db_write_item *item)
+{
+    assert_int_equal(item->err.code, ERR_NONE);
+}
+
+/* Twins of one key that meet in one group: the first is stored. */
+static void stores_the_first_of_twins_with_one_key(void **state)
+{
+    static const char *const names[] = { "z", "a", "z", "m", "a" };
+    struct idempotency keys[5];
+    struct channel_event events[5];
+    struct inbox_write writes[5];
+    struct inbox_result results[5];
+    struct err err = { 0 };
+
+    (void)state;
+    memset(writes, 0, sizeof writes);
+    for (int i = 0; i < 5; i++) {
+        keys[i] = (struct idempotency){ .tenant_id = TENANT, .key_id = 5, .name = str_c(names[i]) };
+        events[i] = text_event("+12025550143", NULL, names[i]);
+        writes[i].tenant_id = TENANT;
+        writes[i].channel_id = channel_id;
+        writes[i].events = &events[i];
+        writes[i].count = 1;
+        writes[i].results = &results[i];
+        writes[i].idempotency = i == 3 ? NULL : &keys[i];
+        assert_int_equal(inbox_prepare(&fixture.hub, fixture.arena, &writes[i], &err), 0);
+        writes[i].item.done = ignore;
+        assert_int_equal(db_submit(fixture.hub.db, &writes[i].item, &err), 0);
+    }
+    assert_int_equal(db_step(fixture.hub.db), 5);
+    assert_false(writes[0].replayed || writes[1].replayed || writes[3].replayed);
+    assert_true(writes[2].replayed && writes[4].replayed);
+    assert_int_equal(number("SELECT COUNT(*) FROM messages"), 3);
+    assert_int_equal(number("SELECT COUNT(*) FROM idempotency"), 2);
+}
+
 static void keeps_tenants_apart(void **state)
 {
     int64_t other = add_tenant("other"), theirs = add_channel(other, "sms", "phone");
@@ -353,7 +390,8 @@ int main(void)
         TEST(decides_nothing_for_history_groups_and_own_messages),
         TEST(refuses_only_the_bad_one_of_a_batch), TEST(edits_deletes_and_reacts),
         TEST(links_replies_to_what_they_answer), TEST(repeats_a_group_without_doubling),
-        TEST(replays_an_idempotent_request), TEST(keeps_tenants_apart),
+        TEST(replays_an_idempotent_request),
+        TEST(stores_the_first_of_twins_with_one_key), TEST(keeps_tenants_apart),
         TEST(uses_a_contact_that_was_there_before),
     };
 
