@@ -74,7 +74,7 @@ static const struct field fields[] = {
 #define COUNT(name, help) { name, FIELD_INT, 0, help, 0, INT64_MAX }
 
 static const struct field shape[] = {
-    { "since", FIELD_TIME, 0, "From when messages are counted." },
+    { "since", FIELD_TIME, FIELD_NULLABLE, "From when messages are counted; null: from the beginning." },
     { "messages", FIELD_OBJECT, 0, "Messages by direction and state." },
     { "queue", FIELD_OBJECT, 0, "Jobs by kind and state." },
     { "oldest_send_at", FIELD_TIME, FIELD_NULLABLE, "When the send that waits longest became due." },
