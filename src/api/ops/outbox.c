@@ -11,8 +11,6 @@
 #include "core/send.h"
 #include "core/stats.h"
 
-#define PEEKED 64               /* channels looked at for one message to send */
-
 /* --- Inputs and answers ---------------------------------------------------------------------------------------- */
 
 static const struct field id_fields[] = {
@@ -160,17 +158,16 @@ static enum op_done resolve(struct op_call *call, struct err *err)
 static int next_order(struct op_call *call, struct queue_order *order, struct err *err)
 {
     struct db_session *session = db_read(call->hub->db, call->tenant_id, err);
-    struct queue_ready ready[PEEKED];
-    int64_t next_ms = INT64_MAX;
-    size_t count = 0;
+    struct queue_waiting waiting = { .next_ms = INT64_MAX };
     int failed;
 
     if (!session)
         return -1;
-    failed = queue_peek(session, ready, PEEKED, &count, &next_ms, err);
+    failed = queue_peek(session, &waiting, err);
     db_read_end(session);
-    for (size_t i = 0; i < count && !failed; i++) {
-        struct channel_ref ref = CHANNEL_ID(call->tenant_id, ready[i].channel_id);
+    for (size_t i = 0; i < waiting.count && !failed; i++) {
+        const struct queue_ready *ready = &waiting.ready[i];
+        struct channel_ref ref = CHANNEL_ID(call->tenant_id, ready->channel_id);
         struct channel channel;
         int found = channel_load(call->hub->db, call->arena, ref, &channel, err);
 
@@ -178,7 +175,7 @@ static int next_order(struct op_call *call, struct queue_order *order, struct er
             return -1;
         if (found == 0)
             continue;
-        *order = (struct queue_order){ ready[i].channel_id, 1, ready[i].probes, ready[i].limited };
+        *order = (struct queue_order){ ready->channel_id, 1, ready->probes, ready->limited };
         return 1;
     }
     return failed ? -1 : 0;
