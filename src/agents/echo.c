@@ -1,9 +1,11 @@
-/* echo - the agent that says the same again: for the first start, for tests and for watching the hub work. */
+/* echo - the agent that says the same again: for the first start, for tests and for watching the
+ * hub work. */
 #include "core/agent.h"
 
 static const struct field settings[] = { { 0 } };
 
-static enum agent_outcome answer(const struct agent_input *input, struct exchange *exchange, struct agent_output *output,
+static enum agent_outcome answer(const struct agent_input *input, struct exchange *exchange,
+                                 struct agent_output *output,
                                  struct err *err)
 {
     (void)exchange;

@@ -1,6 +1,7 @@
-/* agent.h - the contract of agent drivers: what answers instead of a person. A driver is `const struct agent_driver
- * agent_<file name>`; like a channel driver it has no state, no thread and no clock. The gate (who may be answered, how
- * often) is the core's (core/decide.h), never the agent's. */
+/* agent.h - the contract of agent drivers: what answers instead of a person. A driver is `const
+ * struct agent_driver agent_<file name>`; like a channel driver it has no state, no thread and no
+ * clock. The gate (who may be answered, how often) is the core's (core/decide.h), never the
+ * agent's. */
 #pragma once
 
 #include "base/err.h"
@@ -9,7 +10,8 @@
 
 struct arena;
 
-/* One burst of inbound messages, joined by newlines, and what the conversation's channel is set to. */
+/* One burst of inbound messages, joined by newlines, and what the conversation's channel is set
+ * to. */
 struct agent_input {
     struct arena *arena;
     struct str text;
@@ -34,7 +36,8 @@ struct agent_driver {
     const char *name;
     const char *title;
     const struct field *settings;
-    enum agent_outcome (*answer)(const struct agent_input *input, struct exchange *exchange, struct agent_output *output,
+    enum agent_outcome (*answer)(const struct agent_input *input, struct exchange *exchange,
+                                 struct agent_output *output,
                                  struct err *err);
 };
 

@@ -13,7 +13,8 @@
 #define BATCH 32
 #define AGENT_MS 120000             /* the whole answer of an agent (RELIABILITY F21) */
 
-const char *const decision_action_words[] = { "auto_reply", "follow_up", "human_takeover", "opt_out", "opt_in", "help",
+const char *const decision_action_words[] = { "auto_reply", "follow_up", "human_takeover",
+    "opt_out", "opt_in", "help",
                                               "ignored", NULL };
 
 #define AT(member) offsetof(struct decision, member)
@@ -33,7 +34,7 @@ const struct column decision_columns[] = {
     { 0 }
 };
 
-/* --- Bursts --------------------------------------------------------------------------------------------------------- */
+/* --- Bursts ----------------------------------------------------------------------------------- */
 
 static struct burst *burst_new(struct decider *decider, const struct job *job)
 {
@@ -52,7 +53,7 @@ static void burst_free(struct burst *burst)
     arena_free(burst->arena);
 }
 
-/* --- Writing -------------------------------------------------------------------------------------------------------- */
+/* --- Writing ---------------------------------------------------------------------------------- */
 
 /* What one transaction writes; with a sender behind it, it also claims what it has just queued. */
 struct writing {
@@ -70,8 +71,10 @@ static int write_tx(struct db_session *tx, void *arg, struct err *err)
     return writing->claim ? queue_claim_in(tx, writing->claim, err) : 0;
 }
 
-/* The channels on which something will be queued for now, each with as many slots as the sender has left for it. */
-static size_t reserve(struct decider *decider, struct burst **bursts, size_t count, struct queue_order *orders)
+/* The channels on which something will be queued for now, each with as many slots as the sender has
+ * left for it. */
+static size_t reserve(struct decider *decider, struct burst **bursts, size_t count,
+                      struct queue_order *orders)
 {
     size_t n = 0;
 
@@ -79,12 +82,14 @@ static size_t reserve(struct decider *decider, struct burst **bursts, size_t cou
         int64_t channel_id = bursts[i]->job.channel_id;
         size_t at = 0;
         /* A probe through a breaker is left to the claim proper. */
-        if (!bursts[i]->plan.reply_id || !bursts[i]->can_send || bursts[i]->ready.open_ms || bursts[i]->ready.probes)
+        if (!bursts[i]->plan.reply_id || !bursts[i]->can_send || bursts[i]->ready.open_ms ||
+            bursts[i]->ready.probes)
             continue;
         while (at < n && orders[at].channel_id != channel_id)
             at++;
         if (at == n)
-            orders[n++] = (struct queue_order){ .channel_id = channel_id, .limited = bursts[i]->ready.limited };
+            orders[n++] = (struct queue_order){ .channel_id = channel_id,
+                .limited = bursts[i]->ready.limited };
         orders[at].slots += sender_reserve(decider->sender, channel_id, 1);
     }
     return n;
@@ -93,7 +98,8 @@ static size_t reserve(struct decider *decider, struct burst **bursts, size_t cou
 static int write_and_claim(struct decider *decider, struct writing *writing, struct err *err)
 {
     struct queue_order orders[BATCH];
-    struct queue_claim claim = { .orders = orders, .node = decider->hub->node, .now_ms = clock_ms() };
+    struct queue_claim claim = { .orders = orders, .node = decider->hub->node,
+        .now_ms = clock_ms() };
     size_t slots = 0;
     int failed = 0;
 
@@ -115,7 +121,8 @@ static int write_and_claim(struct decider *decider, struct writing *writing, str
     return failed;
 }
 
-static int write_bursts(struct decider *decider, struct burst **bursts, size_t count, struct err *err)
+static int write_bursts(struct decider *decider, struct burst **bursts, size_t count,
+                        struct err *err)
 {
     struct writing writing = { .bursts = bursts, .count = count };
 
@@ -127,7 +134,7 @@ static int write_bursts(struct decider *decider, struct burst **bursts, size_t c
                            : db_write(decider->hub->db, write_tx, &writing, err);
 }
 
-/* --- What cannot be decided ------------------------------------------------------------------------------------------ */
+/* --- What cannot be decided ------------------------------------------------------------------- */
 
 struct failing {
     struct burst *burst;
@@ -136,7 +143,8 @@ struct failing {
     struct str error;
 };
 
-/* Try this conversation again later; only it waits. Held for good when even giving up cannot be stored. */
+/* Try this conversation again later; only it waits. Held for good when even giving up cannot be
+ * stored. */
 static int fail_tx(struct db_session *tx, void *arg, struct err *err)
 {
     struct failing *failing = arg;
@@ -147,15 +155,23 @@ static int fail_tx(struct db_session *tx, void *arg, struct err *err)
         return -1;
     job.failures++;
     if (failing->held)
-        changed = db_exec(tx, "UPDATE jobs SET state = 3, head = 0, last_error = $1, lease_until_ms = NULL WHERE id = $2 "
-                              "AND attempt = $3", DB_ARGS(db_text(failing->error), db_int(job.id), db_int(job.attempt)), err);
+        changed = db_exec(tx,
+                          "UPDATE jobs SET state = 3, head = 0, last_error = $1, lease_until_ms = "
+                          "NULL WHERE id = $2 "
+                              "AND attempt = $3",
+                                  DB_ARGS(db_text(failing->error), db_int(job.id),
+                                          db_int(job.attempt)), err);
     else if (failing->burst->leased)
         changed = queue_again(tx, &job, failing->due_ms, failing->error, err);
     else
-        changed = db_exec(tx, "UPDATE jobs SET failures = $1, due_ms = $2, rank_ms = $3, last_error = $4 WHERE id = $5 "
+        changed = db_exec(tx,
+                          "UPDATE jobs SET failures = $1, due_ms = $2, rank_ms = $3, last_error = "
+                          "$4 WHERE id = $5 "
                               "AND attempt = $6 AND state = 0",
-                          DB_ARGS(db_int(job.failures), db_int(failing->due_ms), db_int(failing->due_ms),
-                                  db_text(failing->error), db_int(job.id), db_int(job.attempt)), err);
+                          DB_ARGS(db_int(job.failures), db_int(failing->due_ms),
+                                  db_int(failing->due_ms),
+                                  db_text(failing->error), db_int(job.id), db_int(job.attempt)),
+                                      err);
     if (changed < 0)
         return -1;
     return failing->held ? queue_promote(tx, JOB_DECIDE, &job.lane, 1, err) : 0;
@@ -163,10 +179,12 @@ static int fail_tx(struct db_session *tx, void *arg, struct err *err)
 
 static bool is_transient(const struct err *err)
 {
-    return err->code == ERR_UNAVAILABLE || err->code == ERR_STORAGE_FULL || err->code == ERR_TIMEOUT;
+    return err->code == ERR_UNAVAILABLE || err->code == ERR_STORAGE_FULL ||
+        err->code == ERR_TIMEOUT;
 }
 
-/* One conversation went wrong with `why`: later again, or to a person when that has happened too often. */
+/* One conversation went wrong with `why`: later again, or to a person when that has happened too
+ * often. */
 static int give_up_or_wait(struct burst *burst, const char *what, struct err why, struct err *err)
 {
     struct failing failing = { .burst = burst, .error = str_c(why.detail) };
@@ -177,27 +195,31 @@ static int give_up_or_wait(struct burst *burst, const char *what, struct err why
     failing.due_ms = clock_ms() + retry_backoff_ms(burst->job.failures + 1, roll);
     if (last && burst->count > 0) {
         decide_plan_failed(burst, what, &why);
-        if (write_bursts(burst->decider, &burst, 1, err) == 0 && (burst->written || burst->superseded))
+        if (write_bursts(burst->decider, &burst, 1, err) == 0 &&
+            (burst->written || burst->superseded))
             return 0;
         failing.held = true;
     }
     if (is_transient(&why) && !last)
-        failing.burst->job.failures--;      /* a storage that is away says nothing about this conversation */
+        /* a storage that is away says nothing about this conversation */
+        failing.burst->job.failures--;
     return db_write(burst->hub->db, fail_tx, &failing, err);
 }
 
-/* --- Agents ---------------------------------------------------------------------------------------------------------- */
+/* --- Agents ----------------------------------------------------------------------------------- */
 
 static int ask(struct burst *burst, const struct agent_driver *driver, struct agent_output *output,
                enum agent_outcome *outcome, struct err *err)
 {
     unsigned char hash[SIGN_HASH_BYTES];
-    struct agent_input input = { .arena = burst->arena, .text = burst->text, .timeout_ms = AGENT_MS };
+    struct agent_input input = { .arena = burst->arena, .text = burst->text,
+        .timeout_ms = AGENT_MS };
     const char *who = arena_printf(burst->arena, "contact:%lld", (long long)burst->contact_id);
 
     if (!driver)
         return err_set(err, ERR_NOT_FOUND, "There is no agent \"%.*s\".", STR_FMT(burst->agent));
-    sign_hmac_sha256((struct str){ (const char *)burst->hub->seal_key, SIGN_KEY_BYTES }, str_c(who), hash);
+    sign_hmac_sha256((struct str){ (const char *)burst->hub->seal_key, SIGN_KEY_BYTES }, str_c(who),
+                     hash);
     input.contact = sign_hex(burst->arena, hash, 8);
     field_begin(burst->arena, driver->settings, &input.settings);
     if (field_finish(burst->arena, &input.settings, err))
@@ -223,7 +245,8 @@ static int run_agent(struct burst *burst, struct err *err)
         why.code = ERR_INTERNAL;    /* whatever it was, it was not the storage: it counts */
         return give_up_or_wait(burst, "The agent failed", why, err);
     }
-    if (decide_plan_answer(burst, outcome, &output, &why) || write_bursts(burst->decider, &burst, 1, &why))
+    if (decide_plan_answer(burst, outcome, &output, &why) ||
+        write_bursts(burst->decider, &burst, 1, &why))
         return give_up_or_wait(burst, "The agent's answer could not be stored", why, err);
     return 0;
 }
@@ -248,7 +271,8 @@ static int lease_tx(struct db_session *tx, void *arg, struct err *err)
     return taken < 0 ? -1 : 0;
 }
 
-/* Lease it and have its agent asked. Takes the burst over when it succeeds. 1 asked, 0 overtaken, -1. */
+/* Lease it and have its agent asked. Takes the burst over when it succeeds. 1 asked, 0 overtaken,
+ * -1. */
 static int start_agent(struct burst *burst, struct err *err)
 {
     struct decider *decider = burst->decider;
@@ -267,7 +291,7 @@ static int start_agent(struct burst *burst, struct err *err)
     return 1;
 }
 
-/* --- The step --------------------------------------------------------------------------------------------------------- */
+/* --- The step --------------------------------------------------------------------------------- */
 
 /* A job without messages left: they were deleted, or decided on by another node. */
 static int remove_tx(struct db_session *tx, void *arg, struct err *err)
@@ -306,7 +330,8 @@ static enum taken load_and_plan(struct burst *burst, struct err *err)
 }
 
 /* Take one up: it joins those to be written or those whose agent is asked, or it is done with. */
-static int take_up(struct decider *decider, struct batch *batch, const struct job *job, struct err *err)
+static int take_up(struct decider *decider, struct batch *batch, const struct job *job,
+                   struct err *err)
 {
     struct burst *burst = burst_new(decider, job);
     struct err why = { 0 };
@@ -331,7 +356,8 @@ static int take_up(struct decider *decider, struct batch *batch, const struct jo
     return failed;
 }
 
-/* All in one commit; when that fails for a reason of their own, one by one, so that only the bad one waits. */
+/* All in one commit; when that fails for a reason of their own, one by one, so that only the bad
+ * one waits. */
 static int write_batch(struct decider *decider, struct batch *batch, struct err *err)
 {
     struct err why = { 0 };
@@ -367,7 +393,8 @@ static int start_agents(struct batch *batch, struct err *err)
     return failed ? -1 : 0;
 }
 
-static int read_due(struct decider *decider, struct arena *arena, struct queue_due *due, int64_t *next_ms, struct err *err)
+static int read_due(struct decider *decider, struct arena *arena, struct queue_due *due,
+                    int64_t *next_ms, struct err *err)
 {
     struct db_session *session = db_read(decider->hub->db, 0, err);
     int failed;

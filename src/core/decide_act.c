@@ -11,9 +11,10 @@
 
 #define FAILED_TAG "agent-failed"
 
-/* --- Is it still so? ------------------------------------------------------------------------------------------------- */
+/* --- Is it still so? -------------------------------------------------------------------------- */
 
-/* Conversations come first in the order of locks, and no message can be added while their rows are held. */
+/* Conversations come first in the order of locks, and no message can be added while their rows are
+ * held. */
 static int lock_bursts(struct db_session *tx, struct burst **bursts, size_t count, struct err *err)
 {
     int64_t *lanes = arena_array(db_arena(tx), count, sizeof *lanes);
@@ -23,12 +24,14 @@ static int lock_bursts(struct db_session *tx, struct burst **bursts, size_t coun
     return queue_lock_lanes(tx, lanes, count, err);
 }
 
-/* 1 nothing has changed since it was loaded; 0 newer messages or a person overtook it, or another worker has it. */
-static int is_current(struct db_session *tx, const struct burst *burst, bool *superseded, struct err *err)
+/* 1 nothing has changed since it was loaded; 0 newer messages or a person overtook it, or another
+ * worker has it. */
+static int is_current(struct db_session *tx, const struct burst *burst, bool *superseded,
+                      struct err *err)
 {
     struct db_rows *rows = db_query(tx,
-        "SELECT j.attempt, j.state, c.last_position, c.paused_until_ms FROM jobs j JOIN conversations c ON c.id = j.lane "
-        "WHERE j.id = $1", DB_ARGS(db_int(burst->job.id)), err);
+        "SELECT j.attempt, j.state, c.last_position, c.paused_until_ms FROM jobs j JOIN "
+        "conversations c ON c.id = j.lane WHERE j.id = $1", DB_ARGS(db_int(burst->job.id)), err);
     int found = rows ? db_next(rows, err) : -1;
 
     *superseded = false;
@@ -36,37 +39,46 @@ static int is_current(struct db_session *tx, const struct burst *burst, bool *su
         return found;
     bool mine = db_col_int(rows, 0) == burst->job.attempt &&
                 db_col_int(rows, 1) == (burst->leased ? JOB_RUNNING : JOB_READY);
-    *superseded = mine && (db_col_int(rows, 2) != burst->last_position || db_col_int(rows, 3) != burst->paused_until_ms);
+    *superseded = mine && (db_col_int(rows, 2) != burst->last_position ||
+                           db_col_int(rows, 3) != burst->paused_until_ms);
     db_rows_end(rows);
     return mine && !*superseded;
 }
 
-/* --- What follows from it ---------------------------------------------------------------------------------------------- */
+/* --- What follows from it --------------------------------------------------------------------- */
 
-static int insert_decision(struct db_session *tx, const struct burst *burst, int64_t now_ms, struct str trace,
+static int insert_decision(struct db_session *tx, const struct burst *burst, int64_t now_ms,
+                           struct str trace,
                            struct err *err)
 {
     const struct plan *plan = &burst->plan;
 
     return db_exec(tx,
-        "INSERT INTO decisions (id, tenant_id, conversation_id, message_id, messages, action, reason, rule_id, agent, "
-        "reply_id, trace, created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-        DB_ARGS(db_int(plan->decision_id), db_int(burst->job.tenant_id), db_int(burst->job.conversation_id),
-                db_int(burst->messages[burst->count - 1].id), db_int((int64_t)burst->count), db_int(plan->action),
-                db_text(plan->reason), db_id(plan->rule_id), db_cstr(plan->agent), db_id(plan->reply_id), db_text(trace),
+        "INSERT INTO decisions (id, tenant_id, conversation_id, message_id, messages, action, "
+        "reason, rule_id, agent, reply_id, trace, created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, "
+        "$8, $9, $10, $11, $12)",
+        DB_ARGS(db_int(plan->decision_id), db_int(burst->job.tenant_id),
+                db_int(burst->job.conversation_id),
+                db_int(burst->messages[burst->count - 1].id), db_int((int64_t)burst->count),
+                    db_int(plan->action),
+                db_text(plan->reason), db_id(plan->rule_id), db_cstr(plan->agent),
+                    db_id(plan->reply_id), db_text(trace),
                 db_int(now_ms)), err) == 1 ? 0 : -1;
 }
 
 static void announce(struct db_session *tx, const struct burst *burst, int64_t now_ms)
 {
-    const char *data = arena_printf(db_arena(tx), "{\"action\":\"%s\"}", decision_action_words[burst->plan.action]);
+    const char *data = arena_printf(db_arena(tx), "{\"action\":\"%s\"}",
+                                    decision_action_words[burst->plan.action]);
 
     event_add(tx, &(struct event){ .tenant_id = burst->job.tenant_id, .kind = "decision.made",
-        .object_id = burst->plan.decision_id, .conversation_id = burst->job.conversation_id, .at_ms = now_ms,
+        .object_id = burst->plan.decision_id, .conversation_id = burst->job.conversation_id,
+            .at_ms = now_ms,
         .data = str_c(data) });
 }
 
-static int move_messages(struct db_session *tx, const struct burst *burst, enum message_state to, int64_t decision_id,
+static int move_messages(struct db_session *tx, const struct burst *burst, enum message_state to,
+                         int64_t decision_id,
                          struct err *err)
 {
     struct message_move *moves = arena_array(db_arena(tx), burst->count, sizeof *moves);
@@ -76,19 +88,25 @@ static int move_messages(struct db_session *tx, const struct burst *burst, enum 
     for (size_t i = 0; i < burst->count; i++) {
         const struct burst_message *message = &burst->messages[i];
         if (message->state != to)
-            moves[n++] = (struct message_move){ .id = message->id, .tenant_id = burst->job.tenant_id,
+            moves[n++] = (struct message_move){ .id = message->id,
+                .tenant_id = burst->job.tenant_id,
                 .conversation_id = burst->job.conversation_id, .channel_id = burst->job.channel_id,
-                .direction = MESSAGE_IN, .from = (enum message_state)message->state, .decision_id = decision_id,
+                .direction = MESSAGE_IN, .from = (enum message_state)message->state,
+                    .decision_id = decision_id,
                 .change = { .to = to, .at_ms = now_ms } };
     }
     return message_set_advance(tx, moves, n, err);
 }
 
-static int add_tag(struct db_session *tx, const struct burst *burst, struct str tag, struct err *err)
+static int add_tag(struct db_session *tx, const struct burst *burst, struct str tag,
+                   struct err *err)
 {
     for (size_t i = 0; i < burst->count; i++)
-        if (db_exec(tx, "INSERT INTO message_tags (message_id, tag, tenant_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-                    DB_ARGS(db_int(burst->messages[i].id), db_text(tag), db_int(burst->job.tenant_id)), err) < 0)
+        if (db_exec(tx,
+                    "INSERT INTO message_tags (message_id, tag, tenant_id) VALUES ($1, $2, $3) ON "
+                    "CONFLICT DO NOTHING",
+                    DB_ARGS(db_int(burst->messages[i].id), db_text(tag),
+                            db_int(burst->job.tenant_id)), err) < 0)
             return -1;
     return 0;
 }
@@ -109,7 +127,8 @@ static int mark_messages(struct db_session *tx, const struct burst *burst, struc
     return 0;
 }
 
-static int add_webhooks(struct db_session *tx, const struct burst *burst, int64_t now_ms, struct err *err)
+static int add_webhooks(struct db_session *tx, const struct burst *burst, int64_t now_ms,
+                        struct err *err)
 {
     const struct plan *plan = &burst->plan;
 
@@ -123,13 +142,16 @@ static int add_webhooks(struct db_session *tx, const struct burst *burst, int64_
         json_int_at(&w, "hops", plan->hops + 1);
         json_object_end(&w);
         int64_t added = db_exec(tx,
-            "INSERT INTO jobs (id, tenant_id, kind, state, lane, lane_seq, head, rank_ms, due_ms, channel_id, "
-            "conversation_id, message_id, first_ms, data, created_ms) "
-            "VALUES ($1, $2, 3, 0, $3, $4, 0, $5, $6, $7, $8, $9, $10, $11, $12)",
-            DB_ARGS(db_int(plan->first_webhook_id + (int64_t)i), db_int(burst->job.tenant_id), db_int(burst->job.lane),
-                    db_int(burst->messages[burst->count - 1].position), db_int(now_ms), db_int(now_ms),
+            "INSERT INTO jobs (id, tenant_id, kind, state, lane, lane_seq, head, rank_ms, due_ms, "
+            "channel_id, conversation_id, message_id, first_ms, data, created_ms) VALUES ($1, $2, "
+            "3, 0, $3, $4, 0, $5, $6, $7, $8, $9, $10, $11, $12)",
+            DB_ARGS(db_int(plan->first_webhook_id + (int64_t)i), db_int(burst->job.tenant_id),
+                    db_int(burst->job.lane),
+                    db_int(burst->messages[burst->count - 1].position), db_int(now_ms),
+                        db_int(now_ms),
                     db_int(burst->job.channel_id), db_int(burst->job.conversation_id),
-                    db_int(burst->messages[burst->count - 1].id), db_int(now_ms), db_text(buf_slice(&data)),
+                    db_int(burst->messages[burst->count - 1].id), db_int(now_ms),
+                        db_text(buf_slice(&data)),
                     db_int(now_ms)), err);
         buf_fini(&data);
         if (added != 1)
@@ -139,7 +161,8 @@ static int add_webhooks(struct db_session *tx, const struct burst *burst, int64_
 }
 
 /* The confirmation was stored before, so that it is not held back by what it confirms. */
-static int write_optout(struct db_session *tx, const struct burst *burst, int64_t now_ms, struct err *err)
+static int write_optout(struct db_session *tx, const struct burst *burst, int64_t now_ms,
+                        struct err *err)
 {
     const struct burst_message *last = &burst->messages[burst->count - 1];
     bool stop = burst->plan.optout == OPTOUT_STOP;
@@ -149,16 +172,20 @@ static int write_optout(struct db_session *tx, const struct burst *burst, int64_
         return 0;
     /* What a provider reported (a bounce, a complaint) is not lifted by a word. */
     changed = stop ? db_exec(tx,
-            "UPDATE contacts SET opted_out_ms = $1, opted_out_text = $2, updated_ms = $3 WHERE id = $4 "
-            "AND opted_out_ms IS NULL",
-            DB_ARGS(db_int(now_ms), db_text(last->text), db_int(now_ms), db_int(burst->contact_id)), err)
+            "UPDATE contacts SET opted_out_ms = $1, opted_out_text = $2, updated_ms = $3 WHERE id "
+            "= $4 AND opted_out_ms IS NULL",
+            DB_ARGS(db_int(now_ms), db_text(last->text), db_int(now_ms), db_int(burst->contact_id)),
+                err)
         : db_exec(tx,
-            "UPDATE contacts SET opted_out_ms = NULL, opted_out_text = NULL, updated_ms = $1 WHERE id = $2 "
-            "AND opted_out_ms IS NOT NULL AND coalesce(opted_out_text, '') NOT LIKE 'provider:%'",
+            "UPDATE contacts SET opted_out_ms = NULL, opted_out_text = NULL, updated_ms = $1 "
+            "WHERE id = $2 AND opted_out_ms IS NOT NULL AND coalesce(opted_out_text, '') NOT LIKE "
+            "'provider:%'",
             DB_ARGS(db_int(now_ms), db_int(burst->contact_id)), err);
     if (changed == 1)
-        event_add(tx, &(struct event){ .tenant_id = burst->job.tenant_id, .object_id = burst->contact_id,
-            .kind = stop ? "contact.opted_out" : "contact.opted_in", .conversation_id = burst->job.conversation_id,
+        event_add(tx, &(struct event){ .tenant_id = burst->job.tenant_id,
+            .object_id = burst->contact_id,
+            .kind = stop ? "contact.opted_out" : "contact.opted_in",
+                .conversation_id = burst->job.conversation_id,
             .at_ms = now_ms });
     return changed < 0 ? -1 : 0;
 }
@@ -169,12 +196,14 @@ static int restart_turns(struct db_session *tx, const struct burst *burst, struc
     if (burst->auto_turns < LIMIT_AUTO_TURNS)
         return 0;
     return db_exec(tx, "UPDATE conversations SET auto_turns = 0 WHERE id = $1 AND auto_turns >= $2",
-                   DB_ARGS(db_int(burst->job.conversation_id), db_int(LIMIT_AUTO_TURNS)), err) < 0 ? -1 : 0;
+                   DB_ARGS(db_int(burst->job.conversation_id), db_int(LIMIT_AUTO_TURNS)), err) < 0
+                       ? -1 : 0;
 }
 
 static int write_conversation(struct db_session *tx, const struct burst *burst, struct err *err)
 {
-    struct conversation of = { .id = burst->job.conversation_id, .tenant_id = burst->job.tenant_id };
+    struct conversation of = { .id = burst->job.conversation_id,
+        .tenant_id = burst->job.tenant_id };
     const struct plan *plan = &burst->plan;
 
     if (burst->effects.assign.data && !str_eq(burst->effects.assign, burst->assigned_to) &&
@@ -192,15 +221,19 @@ static int count_hits(struct db_session *tx, const struct burst *burst, struct e
     return 0;
 }
 
-static int end_job(struct db_session *tx, const struct burst *burst, int64_t now_ms, struct err *err)
+static int end_job(struct db_session *tx, const struct burst *burst, int64_t now_ms,
+                   struct err *err)
 {
     int64_t kept;
 
     if (!burst->more)
         return queue_remove(tx, &burst->job, err) == 1 ? 0 : -1;
-    kept = db_exec(tx, "UPDATE jobs SET state = 0, lane_seq = $1, due_ms = $2, rank_ms = $3, failures = 0, "
+    kept = db_exec(tx,
+                   "UPDATE jobs SET state = 0, lane_seq = $1, due_ms = $2, rank_ms = $3, failures "
+                   "= 0, "
                        "lease_until_ms = NULL WHERE id = $4",
-                   DB_ARGS(db_int(burst->messages[burst->count - 1].position + 1), db_int(now_ms), db_int(now_ms),
+                   DB_ARGS(db_int(burst->messages[burst->count - 1].position + 1), db_int(now_ms),
+                           db_int(now_ms),
                            db_int(burst->job.id)), err);
     return kept == 1 ? 0 : -1;
 }
@@ -210,25 +243,30 @@ static int write_one(struct db_session *tx, struct burst *burst, struct err *err
     int64_t now_ms = clock_ms();
 
     if (insert_decision(tx, burst, now_ms, burst->plan.trace, err) ||
-        move_messages(tx, burst, MESSAGE_PROCESSED, burst->plan.decision_id, err) || mark_messages(tx, burst, err) ||
-        (burst->plan.reply_id && burst->plan.optout == OPTOUT_NONE && restart_turns(tx, burst, err)))
+        move_messages(tx, burst, MESSAGE_PROCESSED, burst->plan.decision_id, err) ||
+            mark_messages(tx, burst, err) ||
+        (burst->plan.reply_id && burst->plan.optout == OPTOUT_NONE &&
+         restart_turns(tx, burst, err)))
         return -1;
     for (size_t i = 0; i < burst->plan.write_count; i++)
         if (outbox_add(tx, burst->plan.writes[i], err))
             return -1;
     if (write_optout(tx, burst, now_ms, err) || add_webhooks(tx, burst, now_ms, err) ||
-        write_conversation(tx, burst, err) || count_hits(tx, burst, err) || end_job(tx, burst, now_ms, err))
+        write_conversation(tx, burst, err) || count_hits(tx, burst, err) ||
+            end_job(tx, burst, now_ms, err))
         return -1;
     announce(tx, burst, now_ms);
     burst->written = true;
     return 0;
 }
 
-/* An agent's answer to what is no longer the whole story is dropped; the conversation is decided anew, at once. */
+/* An agent's answer to what is no longer the whole story is dropped; the conversation is decided
+ * anew, at once. */
 static int drop(struct db_session *tx, struct burst *burst, struct err *err)
 {
     burst->superseded = true;
-    return burst->leased && queue_again(tx, &burst->job, clock_ms(), STR("superseded"), err) < 0 ? -1 : 0;
+    return burst->leased && queue_again(tx, &burst->job, clock_ms(), STR("superseded"), err) < 0
+        ? -1 : 0;
 }
 
 int decide_write(struct db_session *tx, struct burst **bursts, size_t count, struct err *err)

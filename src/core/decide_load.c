@@ -8,7 +8,7 @@
 
 #define TRACE_BYTES (16 * 1024)
 
-/* --- The trace ------------------------------------------------------------------------------------------------------ */
+/* --- The trace -------------------------------------------------------------------------------- */
 
 static void trace_begin(struct burst *burst)
 {
@@ -38,7 +38,7 @@ struct str trace_json(struct burst *burst)
     return str_c(arena_printf(burst->arena, "%.*s]", (int)json->len, json->data));
 }
 
-/* --- The burst -------------------------------------------------------------------------------------------------------- */
+/* --- The burst -------------------------------------------------------------------------------- */
 
 static struct str keep(struct arena *arena, struct str text)
 {
@@ -46,17 +46,18 @@ static struct str keep(struct arena *arena, struct str text)
 }
 
 static const char context_sql[] =
-    "SELECT v.last_position, v.is_group, v.auto_turns, v.paused_until_ms, v.assigned_to, c.name, c.kind, c.policy, c.agent, "
-    "c.auto_reply, k.id, k.name, k.address, k.opted_out_ms, k.opted_out_text, c.state, " QUEUE_READY_COLUMNS
-    " "
-    "FROM conversations v JOIN channels c ON c.id = v.channel_id LEFT JOIN contacts k ON k.id = v.contact_id "
-    "WHERE v.id = $1 AND v.tenant_id = $2";
+    "SELECT v.last_position, v.is_group, v.auto_turns, v.paused_until_ms, v.assigned_to, c.name, "
+    "c.kind, c.policy, c.agent, c.auto_reply, k.id, k.name, k.address, k.opted_out_ms, "
+    "k.opted_out_text, c.state, " QUEUE_READY_COLUMNS
+    " FROM conversations v JOIN channels c ON c.id = v.channel_id LEFT JOIN contacts k ON k.id = "
+    "v.contact_id WHERE v.id = $1 AND v.tenant_id = $2";
 
 static int load_context(struct burst *burst, struct db_session *session, struct err *err)
 {
     struct arena *arena = burst->arena;
     struct db_rows *rows = db_query(session, context_sql,
-                                    DB_ARGS(db_int(burst->job.conversation_id), db_int(burst->job.tenant_id)), err);
+                                    DB_ARGS(db_int(burst->job.conversation_id),
+                                            db_int(burst->job.tenant_id)), err);
     int found = rows ? db_next(rows, err) : -1;
 
     if (found != 1)
@@ -85,13 +86,14 @@ static int load_context(struct burst *burst, struct db_session *session, struct 
 
 static const char messages_sql[] =
     "SELECT id, position, state, received_ms, is_automatic, text, type, metadata FROM messages "
-    "WHERE conversation_id = $1 AND position >= $2 AND direction = 0 AND state IN (0, 1) AND is_history = 0 "
-    "ORDER BY position LIMIT $3";
+    "WHERE conversation_id = $1 AND position >= $2 AND direction = 0 AND state IN (0, 1) AND "
+    "is_history = 0 ORDER BY position LIMIT $3";
 
 static int load_messages(struct burst *burst, struct db_session *session, struct err *err)
 {
     struct arena *arena = burst->arena;
-    struct db_rows *rows = db_query(session, messages_sql, DB_ARGS(db_int(burst->job.conversation_id),
+    struct db_rows *rows = db_query(session, messages_sql,
+                                    DB_ARGS(db_int(burst->job.conversation_id),
                                     db_int(burst->job.lane_seq), db_int(BURST_MESSAGES + 1)), err);
     int more;
 
@@ -100,9 +102,11 @@ static int load_messages(struct burst *burst, struct db_session *session, struct
     burst->messages = arena_array(arena, BURST_MESSAGES + 1, sizeof *burst->messages);
     while ((more = db_next(rows, err)) == 1)
         burst->messages[burst->count++] = (struct burst_message){ .id = db_col_int(rows, 0),
-            .position = db_col_int(rows, 1), .state = db_col_int(rows, 2), .received_ms = db_col_int(rows, 3),
+            .position = db_col_int(rows, 1), .state = db_col_int(rows, 2),
+                .received_ms = db_col_int(rows, 3),
             .is_automatic = db_col_int(rows, 4), .text = keep(arena, db_col_text(rows, 5)),
-            .type = keep(arena, db_col_text(rows, 6)), .metadata = keep(arena, db_col_text(rows, 7)) };
+            .type = keep(arena, db_col_text(rows, 6)),
+                .metadata = keep(arena, db_col_text(rows, 7)) };
     if (burst->count > BURST_MESSAGES) {
         burst->count = BURST_MESSAGES;
         burst->more = true;
@@ -117,8 +121,11 @@ static int load_quiet(struct burst *burst, struct db_session *session, struct er
 
     if (burst->auto_turns == 0)
         return 0;
-    if (db_query_int(session, "SELECT max(received_ms) FROM messages WHERE conversation_id = $1 AND position = $2",
-                     DB_ARGS(db_int(burst->job.conversation_id), db_int(burst->messages[0].position - 1)), 0, &before_ms,
+    if (db_query_int(session,
+                     "SELECT max(received_ms) FROM messages WHERE conversation_id = $1 AND "
+                     "position = $2",
+                     DB_ARGS(db_int(burst->job.conversation_id),
+                             db_int(burst->messages[0].position - 1)), 0, &before_ms,
                      err))
         return -1;
     burst->quiet_ms = burst->messages[0].received_ms - before_ms;
@@ -162,7 +169,8 @@ int decide_load(struct burst *burst, struct db_session *session, struct err *err
     if (found != 1)
         return found;
     burst->text = join(burst);
-    trace_step(burst, "filter", burst->count == 1 ? "1 message" : arena_printf(burst->arena, "%zu messages", burst->count));
+    trace_step(burst, "filter", burst->count == 1 ? "1 message"
+               : arena_printf(burst->arena, "%zu messages", burst->count));
     trace_step(burst, "queue", arena_printf(burst->arena, "burst began %lld ms before",
                                             (long long)(clock_ms() - burst->job.first_ms)));
     trace_step(burst, "debounce", arena_printf(burst->arena, "due %lld ms ago",

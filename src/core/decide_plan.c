@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define QUIET_MS 3600000    /* after such a pause the machine may speak again: nobody answers it at once */
+/* after such a pause the machine may speak again: nobody answers it at once */
+#define QUIET_MS 3600000
 
 static const struct burst_message *newest(const struct burst *burst)
 {
@@ -22,17 +23,20 @@ static void conclude(struct burst *burst, enum decision_action action, const cha
     trace_step(burst, "act", decision_action_words[action]);
 }
 
-/* --- What is to be sent ----------------------------------------------------------------------------------------------- */
+/* --- What is to be sent ----------------------------------------------------------------------- */
 
-static struct outbox_request request_of(const struct burst *burst, struct str text, enum message_origin origin)
+static struct outbox_request request_of(const struct burst *burst, struct str text,
+                                        enum message_origin origin)
 {
-    return (struct outbox_request){ .tenant_id = burst->job.tenant_id, .text = text, .origin = origin,
+    return (struct outbox_request){ .tenant_id = burst->job.tenant_id, .text = text,
+        .origin = origin,
         .type = STR("text"), .cause_id = newest(burst)->id, .decision_id = burst->plan.decision_id,
         .priority = burst->effects.priority >= 0 ? burst->effects.priority : PRIORITY_NORMAL };
 }
 
 /* 1 prepared, 0 it cannot be sent (the trace says why), -1 the storage failed. */
-static int add_write(struct burst *burst, const struct outbox_request *request, int64_t *id, struct err *err)
+static int add_write(struct burst *burst, const struct outbox_request *request, int64_t *id,
+                     struct err *err)
 {
     struct outbox_write *write = arena_alloc(burst->arena, sizeof *write);
     struct err why = { 0 };
@@ -53,7 +57,8 @@ static int add_write(struct burst *burst, const struct outbox_request *request, 
     return 0;
 }
 
-static int add_reply(struct burst *burst, struct str text, enum message_origin origin, struct err *err)
+static int add_reply(struct burst *burst, struct str text, enum message_origin origin,
+                     struct err *err)
 {
     struct outbox_request request = request_of(burst, text, origin);
 
@@ -63,7 +68,7 @@ static int add_reply(struct burst *burst, struct str text, enum message_origin o
     return add_write(burst, &request, &burst->plan.reply_id, err);
 }
 
-/* --- Opt-out words ------------------------------------------------------------------------------------------------------ */
+/* --- Opt-out words ---------------------------------------------------------------------------- */
 
 /* The last word said in the burst counts; each message is looked at alone. */
 static enum optout_word said(const struct burst *burst)
@@ -102,7 +107,7 @@ static int plan_optout(struct burst *burst, enum optout_word word, struct err *e
     return add_reply(burst, optout_text(word), ORIGIN_AUTO, err) < 0 ? -1 : 0;
 }
 
-/* --- Rules -------------------------------------------------------------------------------------------------------------- */
+/* --- Rules ------------------------------------------------------------------------------------ */
 
 static int64_t hops_of(const struct burst *burst)
 {
@@ -111,7 +116,8 @@ static int64_t hops_of(const struct burst *burst)
     for (size_t i = 0; i < burst->count; i++) {
         struct err unread = { 0 };
         struct str metadata = burst->messages[i].metadata;
-        const struct json *object = metadata.data ? json_parse(burst->arena, metadata, &unread) : NULL;
+        const struct json *object = metadata.data ? json_parse(burst->arena, metadata, &unread)
+            : NULL;
         int64_t here = object ? json_int(json_get(object, "hops"), 0) : 0;
         hops = here > hops ? here : hops;
     }
@@ -122,7 +128,8 @@ static void run_rules(struct burst *burst, const struct rule_list *rules)
 {
     struct rule_subject subject = { .channel = burst->channel_name, .kind = burst->kind,
         .channel_id = burst->job.channel_id, .sender = burst->address, .text = burst->text,
-        .name = burst->contact_name.data ? burst->contact_name : STR(""), .type = newest(burst)->type };
+        .name = burst->contact_name.data ? burst->contact_name : STR(""),
+            .type = newest(burst)->type };
 
     if (rules->count > 0)
         subject.hops = burst->plan.hops = hops_of(burst);
@@ -130,7 +137,8 @@ static void run_rules(struct burst *burst, const struct rule_list *rules)
     for (size_t i = 0; i < burst->effects.hit_count; i++)
         trace_step(burst, "rule", burst->effects.hits[i]->name);
     if (burst->effects.too_many_hops)
-        trace_step(burst, "refused", "It was forwarded too often already; it goes round in circles.");
+        trace_step(burst, "refused",
+                   "It was forwarded too often already; it goes round in circles.");
     if (burst->effects.hit_count > 0)
         burst->plan.rule_id = burst->effects.hits[0]->id;
 }
@@ -139,7 +147,8 @@ static struct str forward_metadata(const struct burst *burst)
 {
     char id[ID_TEXT_BYTES];
     const char *text = arena_printf(burst->arena, "{\"hops\":%lld,\"forwarded_from\":\"%s\"}",
-                                    (long long)burst->plan.hops + 1, id_encode(id, ID_MESSAGE, newest(burst)->id));
+                                    (long long)burst->plan.hops + 1,
+                                        id_encode(id, ID_MESSAGE, newest(burst)->id));
 
     return str_c(text);
 }
@@ -147,11 +156,13 @@ static struct str forward_metadata(const struct burst *burst)
 static int forward(struct burst *burst, const struct rule_forward *to, struct err *err)
 {
     struct str who = burst->contact_name.len > 0 ? burst->contact_name : burst->address;
-    struct str text = str_c(arena_printf(burst->arena, "%.*s: %.*s", STR_FMT(who), STR_FMT(burst->text)));
+    struct str text = str_c(arena_printf(burst->arena, "%.*s: %.*s", STR_FMT(who),
+                                         STR_FMT(burst->text)));
     struct outbox_request request = request_of(burst, text, ORIGIN_RULE);
     struct channel channel;
     int64_t id;
-    int found = channel_load(burst->hub->db, burst->arena, CHANNEL_NAME(burst->job.tenant_id, to->channel), &channel, err);
+    int found = channel_load(burst->hub->db, burst->arena,
+                             CHANNEL_NAME(burst->job.tenant_id, to->channel), &channel, err);
 
     if (found < 0 && err->code == ERR_UNAVAILABLE)
         return -1;
@@ -183,7 +194,7 @@ static int plan_forwards(struct burst *burst, struct err *err)
     return burst->plan.first_webhook_id < 0 ? -1 : 0;
 }
 
-/* --- Who may answer ------------------------------------------------------------------------------------------------------ */
+/* --- Who may answer --------------------------------------------------------------------------- */
 
 static bool all_automatic(const struct burst *burst)
 {
@@ -211,16 +222,21 @@ static bool is_barred(struct burst *burst)
     if (burst->is_group)
         conclude(burst, DECISION_IGNORED, "Groups are never answered by a machine.");
     else if (all_automatic(burst))
-        conclude(burst, DECISION_IGNORED, "The message was sent by a machine; those are never answered.");
+        conclude(burst, DECISION_IGNORED,
+                 "The message was sent by a machine; those are never answered.");
     else if (burst->opted_out_ms)
-        conclude(burst, DECISION_HUMAN_TAKEOVER, "The contact has opted out; no machine may write to it.");
+        conclude(burst, DECISION_HUMAN_TAKEOVER,
+                 "The contact has opted out; no machine may write to it.");
     else if (burst->paused_until_ms > clock_ms())
         conclude(burst, DECISION_HUMAN_TAKEOVER, paused_reason(burst));
     else if (burst->auto_turns >= LIMIT_AUTO_TURNS && burst->quiet_ms < QUIET_MS)
-        conclude(burst, DECISION_HUMAN_TAKEOVER, "Too many answers by a machine in a row; the other side may be one too.");
+        conclude(burst, DECISION_HUMAN_TAKEOVER,
+                 "Too many answers by a machine in a row; the other side may be one too.");
     else if (effects->assigned_by)
-        conclude(burst, DECISION_HUMAN_TAKEOVER, arena_printf(burst->arena, "Rule \"%s\" assigned it to %.*s.",
-                                                              effects->assigned_by->name, STR_FMT(effects->assign)));
+        conclude(burst, DECISION_HUMAN_TAKEOVER, arena_printf(burst->arena,
+                                                              "Rule \"%s\" assigned it to %.*s.",
+                                                              effects->assigned_by->name,
+                                                                  STR_FMT(effects->assign)));
     else if (effects->agent == RULE_OFF && !effects->answered_by)
         conclude(burst, DECISION_HUMAN_TAKEOVER, "A rule switched the agent off.");
     else
@@ -228,7 +244,8 @@ static bool is_barred(struct burst *burst)
     return true;
 }
 
-static int answer(struct burst *burst, struct str text, enum message_origin origin, const char *reason, struct err *err)
+static int answer(struct burst *burst, struct str text, enum message_origin origin,
+                  const char *reason, struct err *err)
 {
     int sent = add_reply(burst, text, origin, err);
 
@@ -263,7 +280,8 @@ static int by_policy(struct burst *burst, struct err *err)
         return answer(burst, burst->auto_reply, ORIGIN_AUTO, "The channel's fixed answer.", err);
     if (burst->policy == POLICY_FOLLOW_UP)
         return follow_up(burst, err);
-    conclude(burst, DECISION_HUMAN_TAKEOVER, wanted ? "The channel has neither an agent nor a fixed answer."
+    conclude(burst, DECISION_HUMAN_TAKEOVER, wanted
+             ? "The channel has neither an agent nor a fixed answer."
                                                     : "The channel's policy: a person answers.");
     return 0;
 }
@@ -287,27 +305,33 @@ int decide_plan(struct burst *burst, const struct rule_list *rules, struct err *
         return 0;
     if (burst->effects.answered_by)
         return answer(burst, burst->effects.answer, ORIGIN_RULE,
-                      arena_printf(burst->arena, "Rule \"%s\" answered.", burst->effects.answered_by->name), err);
+                      arena_printf(burst->arena, "Rule \"%s\" answered.",
+                                   burst->effects.answered_by->name), err);
     if (burst->effects.stopped_by) {
         conclude(burst, DECISION_IGNORED,
-                 arena_printf(burst->arena, "Rule \"%s\" ended it.", burst->effects.stopped_by->name));
+                 arena_printf(burst->arena, "Rule \"%s\" ended it.",
+                              burst->effects.stopped_by->name));
         return 0;
     }
     return by_policy(burst, err);
 }
 
-/* --- After the agent ------------------------------------------------------------------------------------------------------ */
+/* --- After the agent -------------------------------------------------------------------------- */
 
-int decide_plan_answer(struct burst *burst, enum agent_outcome outcome, const struct agent_output *output, struct err *err)
+int decide_plan_answer(struct burst *burst, enum agent_outcome outcome,
+                       const struct agent_output *output, struct err *err)
 {
     const char *reason = output->reason.len > 0 ? str_dup(burst->arena, output->reason) : NULL;
 
     burst->plan.agent = str_dup(burst->arena, burst->agent);
-    trace_step(burst, "answered", outcome == AGENT_ANSWERED ? "answer" : outcome == AGENT_SILENT ? "nothing to say" : "later");
+    trace_step(burst, "answered", outcome == AGENT_ANSWERED ? "answer" : outcome == AGENT_SILENT
+               ? "nothing to say" : "later");
     if (outcome == AGENT_ANSWERED)
-        return answer(burst, output->text, ORIGIN_AGENT, reason ? reason : "The agent answered.", err);
+        return answer(burst, output->text, ORIGIN_AGENT, reason ? reason : "The agent answered.",
+                      err);
     if (outcome == AGENT_LATER)
-        conclude(burst, DECISION_AUTO_REPLY, reason ? reason : "The agent works on it and answers later.");
+        conclude(burst, DECISION_AUTO_REPLY, reason ? reason
+                 : "The agent works on it and answers later.");
     else
         conclude(burst, DECISION_FOLLOW_UP, reason ? reason : "The agent had nothing to say.");
     return 0;
@@ -315,9 +339,11 @@ int decide_plan_answer(struct burst *burst, enum agent_outcome outcome, const st
 
 void decide_plan_failed(struct burst *burst, const char *what, const struct err *why)
 {
-    struct plan plan = { .decision_id = burst->plan.decision_id, .rule_id = burst->plan.rule_id, .agent_failed = true };
+    struct plan plan = { .decision_id = burst->plan.decision_id, .rule_id = burst->plan.rule_id,
+        .agent_failed = true };
 
     burst->plan = plan;
     burst->effects = (struct rule_effects){ .priority = -1 };
-    conclude(burst, DECISION_HUMAN_TAKEOVER, arena_printf(burst->arena, "%s: %s", what, why->detail));
+    conclude(burst, DECISION_HUMAN_TAKEOVER, arena_printf(burst->arena, "%s: %s", what,
+                                                          why->detail));
 }

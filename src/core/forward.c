@@ -33,9 +33,10 @@ static int take_tx(struct db_session *tx, void *arg, struct err *err)
     return taken < 0 ? -1 : 0;
 }
 
-/* --- The request ------------------------------------------------------------------------------------------------------ */
+/* --- The request ------------------------------------------------------------------------------ */
 
-static struct str body_of(const struct forwarding *f, const struct json *data, const struct message *message)
+static struct str body_of(const struct forwarding *f, const struct json *data,
+                          const struct message *message)
 {
     char id[ID_TEXT_BYTES];
     struct json_writer w;
@@ -77,7 +78,8 @@ static void post(struct forwarding *f, const char *url, struct str body)
 
     snprintf(seconds, sizeof seconds, "%lld", (long long)(clock_ms() / 1000));
     const struct http_header headers[] = { { STR("Content-Type"), STR("application/json") },
-        { STR("Webhook-Id"), str_c(id_encode(id, ID_JOB, f->job.id)) }, { STR("Webhook-Timestamp"), str_c(seconds) } };
+        { STR("Webhook-Id"), str_c(id_encode(id, ID_JOB, f->job.id)) },
+            { STR("Webhook-Timestamp"), str_c(seconds) } };
     const struct exchange_request request = { .method = HTTP_POST, .url = url, .headers = headers,
         .header_count = sizeof headers / sizeof headers[0], .body = body, .egress = EGRESS_PUBLIC,
         .tenant_id = f->job.tenant_id, .timeout_ms = FORWARD_MS, .answer_max = ANSWER_BYTES };
@@ -108,13 +110,14 @@ static int run(struct forwarding *f, struct err *err)
     return 0;
 }
 
-/* --- Its result ---------------------------------------------------------------------------------------------------------- */
+/* --- Its result ------------------------------------------------------------------------------- */
 
 static void announce(struct db_session *tx, const struct forwarding *f, const char *kind)
 {
     const char *data = arena_printf(db_arena(tx), "{\"code\":\"%.*s\"}", STR_FMT(f->result.code));
 
-    event_add(tx, &(struct event){ .tenant_id = f->job.tenant_id, .kind = kind, .object_id = f->job.message_id,
+    event_add(tx, &(struct event){ .tenant_id = f->job.tenant_id, .kind = kind,
+        .object_id = f->job.message_id,
         .conversation_id = f->job.conversation_id, .at_ms = clock_ms(), .data = str_c(data) });
 }
 

@@ -4,5 +4,6 @@
 #include "core/hub.h"
 #include "core/queue_lane.h"
 
-/* Run due webhook jobs, up to `limit`, each claimed before and finished after. Returns how many, -1; lowers `*next_ms`. */
+/* Run due webhook jobs, up to `limit`, each claimed before and finished after. Returns how many,
+ * -1; lowers `*next_ms`. */
 int forward_step(struct hub *hub, int limit, int64_t *next_ms, struct err *err);

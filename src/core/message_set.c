@@ -54,15 +54,13 @@ static void add_row(struct db_value *row, const struct message_move *move)
 }
 
 static const char advance_sql[] =
-    "WITH v(message_id, was, state, at_ms, sent_ms, delivered_ms, read_ms, code, hint, decision_id) AS "
-    "(:rows:) UPDATE messages SET state = v.state, updated_ms = v.at_ms, "
-    "sent_ms = coalesce(messages.sent_ms, v.sent_ms), "
-    "delivered_ms = coalesce(messages.delivered_ms, v.delivered_ms), "
-    "read_ms = coalesce(messages.read_ms, v.read_ms), "
-    "error_code = nullif(coalesce(v.code, messages.error_code), ''), "
-    "error_hint = nullif(coalesce(v.hint, messages.error_hint), ''), "
-    "decision_id = coalesce(v.decision_id, messages.decision_id) "
-    "FROM v WHERE messages.id = v.message_id AND messages.state = v.was RETURNING id";
+    "WITH v(message_id, was, state, at_ms, sent_ms, delivered_ms, read_ms, code, hint, "
+    "decision_id) AS (:rows:) UPDATE messages SET state = v.state, updated_ms = v.at_ms, sent_ms "
+    "= coalesce(messages.sent_ms, v.sent_ms), delivered_ms = coalesce(messages.delivered_ms, "
+    "v.delivered_ms), read_ms = coalesce(messages.read_ms, v.read_ms), error_code = "
+    "nullif(coalesce(v.code, messages.error_code), ''), error_hint = nullif(coalesce(v.hint, "
+    "messages.error_hint), ''), decision_id = coalesce(v.decision_id, messages.decision_id) FROM "
+    "v WHERE messages.id = v.message_id AND messages.state = v.was RETURNING id";
 
 static int advance(struct db_session *tx, struct message_move **sorted, size_t count,
                    struct err *err)

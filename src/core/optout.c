@@ -3,8 +3,10 @@
 #include "core/channel.h"
 
 /* Compared with str_fold'ed text: lower case, no punctuation or quotes around. */
-static const char *const stop_words[] = { "stop", "stopall", "stop all", "unsubscribe", "cancel", "end", "quit", "revoke",
-    "optout", "opt out", "opt-out", "arret", "arr\xc3\xaat", "alto", "parar", "baja", "stopp", "abmelden", "sair",
+static const char *const stop_words[] = { "stop", "stopall", "stop all", "unsubscribe", "cancel",
+    "end", "quit", "revoke",
+    "optout", "opt out", "opt-out", "arret", "arr\xc3\xaat", "alto", "parar", "baja", "stopp",
+        "abmelden", "sair",
     "annulla", NULL };
 static const char *const start_words[] = { "start", "unstop", "optin", "opt in", "opt-in", NULL };
 static const char *const help_words[] = { "help", "info", NULL };
@@ -37,11 +39,13 @@ struct str optout_text(enum optout_word word)
 {
     switch (word) {
     case OPTOUT_STOP:
-        return STR("You are unsubscribed and will receive no more messages. Reply START to subscribe again.");
+        return STR("You are unsubscribed and will receive no more messages. Reply START to "
+                   "subscribe again.");
     case OPTOUT_START:
         return STR("You are subscribed again. Reply STOP to unsubscribe, HELP for help.");
     case OPTOUT_HELP:
-        return STR("Reply STOP to unsubscribe, START to subscribe. A person reads what you write here.");
+        return STR("Reply STOP to unsubscribe, START to subscribe. A person reads what you write "
+                   "here.");
     case OPTOUT_NONE:
         break;
     }

@@ -1,4 +1,5 @@
-/* optout.h - STOP, START and HELP: the words that contacts of SMS-like channels are promised to be understood. */
+/* optout.h - STOP, START and HELP: the words that contacts of SMS-like channels are promised to be
+ * understood. */
 #pragma once
 
 #include "base/str.h"
@@ -16,7 +17,8 @@ bool optout_applies(const struct channel_driver *driver);
 /* What a whole message says. "yes" means START only to somebody who has opted out. */
 enum optout_word optout_word(struct arena *arena, struct str text, bool opted_out);
 
-/* The confirmation of a word, and the metadata that lets it pass to somebody who has opted out. Constants. */
+/* The confirmation of a word, and the metadata that lets it pass to somebody who has opted out.
+ * Constants. */
 struct str optout_text(enum optout_word word);
 struct str optout_metadata(void);
 

@@ -12,9 +12,11 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#define PAUSE_MAX_MS (2 * 86400000LL)   /* a channel that waits for longer was paused by a wrong clock */
+/* a channel that waits for longer was paused by a wrong clock */
+#define PAUSE_MAX_MS (2 * 86400000LL)
 
-const char *const attempt_outcome_words[] = { "started", "done", "retry", "refused", "unsure", NULL };
+const char *const attempt_outcome_words[] = { "started", "done", "retry", "refused", "unsure",
+    NULL };
 
 #define AT(member) offsetof(struct attempt, member)
 const struct column attempt_columns[] = {
@@ -33,7 +35,7 @@ const struct column attempt_columns[] = {
     { 0 }
 };
 
-/* --- What waits --------------------------------------------------------------------------------------------- */
+/* --- What waits ------------------------------------------------------------------------------- */
 
 static struct limit_rule read_rule(const struct db_rows *rows, int kind_column)
 {
@@ -49,7 +51,8 @@ struct queue_ready queue_ready_of(const struct db_rows *rows, int first, int64_t
     struct breaker breaker = { db_col_int(rows, first + 2), db_col_int(rows, first + 3) };
     enum breaker_state state = breaker_state(&breaker, now_ms);
     struct limit_rule rule = read_rule(rows, first + 4);
-    struct queue_ready ready = { .channel_id = db_col_int(rows, first), .probes = state == BREAKER_PROBES,
+    struct queue_ready ready = { .channel_id = db_col_int(rows, first),
+        .probes = state == BREAKER_PROBES,
         .limited = limit_any(&rule) };
     int64_t next_ms = db_col_int(rows, first + 1);
 
@@ -69,71 +72,74 @@ static int by_rank(const void *a, const void *b)
 
 /* One index probe for each channel that has a head, however many channels and jobs there are. */
 static const char ready_sql[] =
-    "WITH RECURSIVE r(channel_id) AS ("
-    "SELECT min(j.channel_id) FROM jobs j WHERE j.kind = 1 AND j.head = 1 AND j.state = 0 UNION ALL "
-    "SELECT (SELECT min(j.channel_id) FROM jobs j WHERE j.kind = 1 AND j.head = 1 AND j.state = 0 "
-    "AND j.channel_id > r.channel_id) FROM r WHERE r.channel_id IS NOT NULL) "
-    "SELECT (SELECT min(j.rank_ms) FROM jobs j WHERE j.kind = 1 AND j.head = 1 AND j.state = 0 "
+    "WITH RECURSIVE r(channel_id) AS (SELECT min(j.channel_id) FROM jobs j WHERE j.kind = 1 AND "
+    "j.head = 1 AND j.state = 0 UNION ALL SELECT (SELECT min(j.channel_id) FROM jobs j WHERE "
+    "j.kind = 1 AND j.head = 1 AND j.state = 0 AND j.channel_id > r.channel_id) FROM r WHERE "
+    "r.channel_id IS NOT NULL) SELECT (SELECT min(j.rank_ms) FROM jobs j WHERE j.kind = 1 AND "
+    "j.head = 1 AND j.state = 0 "
     "AND j.channel_id = c.id), " QUEUE_READY_COLUMNS " "
     "FROM r JOIN channels c ON c.id = r.channel_id JOIN tenants t ON t.id = c.tenant_id "
     "WHERE c.state = 0 AND t.state = 0";
 
-int queue_peek(struct db_session *session, struct queue_ready *ready, size_t cap, size_t *count, int64_t *next_ms,
-               struct err *err)
+int queue_peek(struct db_session *session, struct queue_waiting *waiting, struct err *err)
 {
     int64_t now_ms = clock_ms(), due_ms;
     struct db_rows *rows = db_query(session, ready_sql, DB_NO_ARGS, err);
     int more;
 
-    *count = 0;
+    waiting->count = 0;
     if (!rows)
         return -1;
     while ((more = db_next(rows, err)) == 1) {
         struct queue_ready one = queue_ready_of(rows, 1, now_ms);
+
         one.rank_ms = db_col_int(rows, 0);
-        if (one.open_ms > now_ms && one.open_ms < *next_ms)
-            *next_ms = one.open_ms;
-        if (one.open_ms <= now_ms && *count < cap)
-            ready[(*count)++] = one;
+        if (one.open_ms > now_ms && one.open_ms < waiting->next_ms)
+            waiting->next_ms = one.open_ms;
+        if (one.open_ms <= now_ms && waiting->count < QUEUE_READY_MAX)
+            waiting->ready[waiting->count++] = one;
     }
     if (more < 0)
         return -1;
-    qsort(ready, *count, sizeof *ready, by_rank);
-    if (db_query_int(session, "SELECT min(due_ms) FROM jobs WHERE state = 2", DB_NO_ARGS, INT64_MAX, &due_ms, err))
+    qsort(waiting->ready, waiting->count, sizeof waiting->ready[0], by_rank);
+    if (db_query_int(session, "SELECT min(due_ms) FROM jobs WHERE state = 2", DB_NO_ARGS, INT64_MAX,
+                     &due_ms, err))
         return -1;
-    if (due_ms < *next_ms)
-        *next_ms = due_ms;
+    if (due_ms < waiting->next_ms)
+        waiting->next_ms = due_ms;
     return 0;
 }
 
-/* --- Claiming ----------------------------------------------------------------------------------------------- */
+/* --- Claiming --------------------------------------------------------------------------------- */
 
 static const char heads_sql[] =
-    "SELECT j.id, j.attempt, j.failures, j.part, j.message_id, m.tenant_id, m.conversation_id, m.contact_id, m.state, "
-    "m.parts, m.origin, m.expires_ms, m.received_ms, m.address, m.text, m.metadata, k.address, k.address_given, "
-    "k.opted_out_ms, r.external_id, t.unknown_policy "
-    "FROM (SELECT id, attempt, failures, part, message_id, rank_ms FROM jobs WHERE kind = 1 AND head = 1 AND state = 0 "
-    "AND channel_id = $1 ORDER BY rank_ms LIMIT $2 FOR UPDATE SKIP LOCKED) j "
-    "JOIN messages m ON m.id = j.message_id JOIN tenants t ON t.id = m.tenant_id "
-    "LEFT JOIN contacts k ON k.id = m.contact_id LEFT JOIN messages r ON r.id = m.reply_to_id ORDER BY j.rank_ms, j.id";
+    "SELECT j.id, j.attempt, j.failures, j.part, j.message_id, m.tenant_id, m.conversation_id, "
+    "m.contact_id, m.state, m.parts, m.origin, m.expires_ms, m.received_ms, m.address, m.text, "
+    "m.metadata, k.address, k.address_given, k.opted_out_ms, r.external_id, t.unknown_policy FROM "
+    "(SELECT id, attempt, failures, part, message_id, rank_ms FROM jobs WHERE kind = 1 AND head = "
+    "1 AND state = 0 AND channel_id = $1 ORDER BY rank_ms LIMIT $2 FOR UPDATE SKIP LOCKED) j JOIN "
+    "messages m ON m.id = j.message_id JOIN tenants t ON t.id = m.tenant_id LEFT JOIN contacts k "
+    "ON k.id = m.contact_id LEFT JOIN messages r ON r.id = m.reply_to_id ORDER BY j.rank_ms, j.id";
 
 static struct str keep(struct arena *arena, struct str text)
 {
     return text.data ? (struct str){ arena_copy(arena, text.data, text.len), text.len } : text;
 }
 
-/* The text was written for the address that stands beside it: a contact that was given another one since is somebody
- * else. */
+/* The text was written for the address that stands beside it: a contact that was given another one
+ * since is somebody else. */
 static bool same_address(const struct db_rows *rows)
 {
-    struct str stored = db_col_text(rows, 13), address = db_col_text(rows, 16), given = db_col_text(rows, 17);
+    struct str stored = db_col_text(rows, 13), address = db_col_text(rows, 16),
+        given = db_col_text(rows, 17);
 
     return !address.data || str_eq(stored, address) || (given.data && str_eq(stored, given));
 }
 
 static enum queue_verdict verdict(const struct db_rows *rows, int64_t now_ms)
 {
-    int64_t state = db_col_int(rows, 8), expires_ms = db_col_int(rows, 11), opted_out_ms = db_col_int(rows, 18);
+    int64_t state = db_col_int(rows, 8), expires_ms = db_col_int(rows, 11),
+        opted_out_ms = db_col_int(rows, 18);
 
     if (state == MESSAGE_UNKNOWN)
         return QUEUE_LOOK_UP;
@@ -148,16 +154,21 @@ static enum queue_verdict verdict(const struct db_rows *rows, int64_t now_ms)
     return QUEUE_SEND;
 }
 
-static void read_head(const struct queue_claim *claim, const struct db_rows *rows, struct queue_send *out)
+static void read_head(const struct queue_claim *claim, const struct db_rows *rows,
+                      struct queue_send *out)
 {
     struct arena *arena = claim->arena;
     struct str given = db_col_text(rows, 17), address = db_col_text(rows, 16);
 
     *out = (struct queue_send){ .verdict = verdict(rows, claim->now_ms),
-        .job_id = db_col_int(rows, 0), .attempt = db_col_int(rows, 1) + 1, .failures = db_col_int(rows, 2),
-        .part = db_col_int(rows, 3), .message_id = db_col_int(rows, 4), .tenant_id = db_col_int(rows, 5),
-        .conversation_id = db_col_int(rows, 6), .contact_id = db_col_int(rows, 7), .state = db_col_int(rows, 8),
-        .parts = db_col_int(rows, 9), .origin = db_col_int(rows, 10), .expires_ms = db_col_int(rows, 11),
+        .job_id = db_col_int(rows, 0), .attempt = db_col_int(rows, 1) + 1,
+            .failures = db_col_int(rows, 2),
+        .part = db_col_int(rows, 3), .message_id = db_col_int(rows, 4),
+            .tenant_id = db_col_int(rows, 5),
+        .conversation_id = db_col_int(rows, 6), .contact_id = db_col_int(rows, 7),
+            .state = db_col_int(rows, 8),
+        .parts = db_col_int(rows, 9), .origin = db_col_int(rows, 10),
+            .expires_ms = db_col_int(rows, 11),
         .policy = (enum tenant_policy)db_col_int(rows, 20) };
     if (!given.data)
         given = address.data ? address : db_col_text(rows, 13);
@@ -188,12 +199,14 @@ struct claiming {
     size_t postponed_count;
 };
 
-static int load_gate(struct claiming *c, const struct queue_order *order, struct gate *gate, struct err *err)
+static int load_gate(struct claiming *c, const struct queue_order *order, struct gate *gate,
+                     struct err *err)
 {
     struct db_rows *rows = db_query(c->tx,
-        "SELECT state, tenant_id, next_send_ms, breaker_faults, breaker_until_ms, kind, coalesce(per_second, -1), "
-        "coalesce(per_hour, -1), coalesce(per_day, -1), coalesce(per_contact_hour, -1) "
-        "FROM channels WHERE id = $1 FOR UPDATE", DB_ARGS(db_int(order->channel_id)), err);
+        "SELECT state, tenant_id, next_send_ms, breaker_faults, breaker_until_ms, kind, "
+        "coalesce(per_second, -1), coalesce(per_hour, -1), coalesce(per_day, -1), "
+        "coalesce(per_contact_hour, -1) FROM channels WHERE id = $1 FOR UPDATE",
+        DB_ARGS(db_int(order->channel_id)), err);
     int found = rows ? db_next(rows, err) : -1;
     int64_t now_ms = c->claim->now_ms, next_ms;
 
@@ -203,54 +216,69 @@ static int load_gate(struct claiming *c, const struct queue_order *order, struct
     next_ms = db_col_int(rows, 2);
     gate->tenant_id = db_col_int(rows, 1);
     gate->breaker = (struct breaker){ db_col_int(rows, 3), db_col_int(rows, 4) };
-    gate->open = db_col_int(rows, 0) == 0 && (next_ms <= now_ms || next_ms > now_ms + PAUSE_MAX_MS) &&
+    gate->open = db_col_int(rows, 0) == 0 && (next_ms <= now_ms ||
+                                              next_ms > now_ms + PAUSE_MAX_MS) &&
                  breaker_state(&gate->breaker, now_ms) != BREAKER_STOPPED;
     gate->rule = read_rule(rows, 5);
     db_rows_end(rows);
-    for (int i = 0; gate->open && i < LIMIT_PER_CONTACT; i++)
-        if (gate->rule.max[i] > 0 && limit_load(c->tx, order->channel_id, (enum limit_scope)i, 0, &gate->windows[i], err))
+    for (int i = 0; gate->open && i < LIMIT_PER_CONTACT; i++) {
+        const struct limit_target target = { gate->tenant_id, order->channel_id, 0,
+            (enum limit_scope)i };
+
+        if (gate->rule.max[i] > 0 && limit_load(c->tx, &target, &gate->windows[i], err))
             return -1;
+    }
     return 0;
 }
 
-/* May a message of that many parts leave by the channel's limits? Otherwise gate->next_ms says when. */
+/* May a message of that many parts leave by the channel's limits? Otherwise gate->next_ms says
+ * when. */
 static bool fits(const struct claiming *c, struct gate *gate, int64_t parts)
 {
     bool fits_all = true;
 
     for (int i = 0; i < LIMIT_PER_CONTACT; i++) {
-        int64_t max = gate->rule.max[i], wanted = max > 0 && parts > max ? max : parts, next_ms;
-        if (limit_left((enum limit_scope)i, max, &gate->windows[i], c->claim->now_ms, wanted, &next_ms) >= wanted)
+        const struct limit_question wanted = { (enum limit_scope)i, gate->rule.max[i],
+            c->claim->now_ms, parts };
+        struct limit_answer answer = limit_left(&wanted, &gate->windows[i]);
+
+        if (answer.next_ms == 0)
             continue;
         fits_all = false;
-        if (next_ms > gate->next_ms)
-            gate->next_ms = next_ms;
+        if (answer.next_ms > gate->next_ms)
+            gate->next_ms = answer.next_ms;
     }
     return fits_all;
 }
 
 /* 1: the contact's limit has room, and it was spent; 0: it has not, the job waits; -1. */
-static int spend_contact(struct claiming *c, const struct gate *gate, const struct queue_send *send, struct err *err)
+static int spend_contact(struct claiming *c, const struct gate *gate, const struct queue_send *send,
+                         struct err *err)
 {
-    struct limit_target target = { send->tenant_id, send->channel_id, send->contact_id, LIMIT_PER_CONTACT };
-    int64_t max = gate->rule.max[LIMIT_PER_CONTACT], parts = send->parts - send->part, now_ms = c->claim->now_ms, next_ms;
+    struct limit_target target = { send->tenant_id, send->channel_id, send->contact_id,
+        LIMIT_PER_CONTACT };
+    const struct limit_question wanted = { LIMIT_PER_CONTACT, gate->rule.max[LIMIT_PER_CONTACT],
+        c->claim->now_ms,
+        send->parts - send->part };
     struct limit_window window;
+    struct limit_answer answer;
 
-    if (max <= 0 || !send->contact_id)
+    if (wanted.max <= 0 || !send->contact_id)
         return 1;
-    if (parts > max)
-        parts = max;
-    if (limit_load(c->tx, send->channel_id, LIMIT_PER_CONTACT, send->contact_id, &window, err))
+    if (limit_load(c->tx, &target, &window, err))
         return -1;
-    if (limit_left(LIMIT_PER_CONTACT, max, &window, now_ms, parts, &next_ms) < parts) {
-        c->postponed[c->postponed_count++] = (struct postponed){ send->job_id, next_ms };
+    answer = limit_left(&wanted, &window);
+    if (answer.next_ms > 0) {
+        c->postponed[c->postponed_count++] = (struct postponed){ send->job_id, answer.next_ms };
         return 0;
     }
-    return limit_store(c->tx, &target, limit_use(LIMIT_PER_CONTACT, &window, now_ms, parts), err) ? -1 : 1;
+    return limit_store(c->tx, &target, limit_use(wanted.scope, &window, wanted.now_ms,
+                                                 wanted.wanted), err) ? -1 : 1;
 }
 
 /* 1: goes, 0: its contact waits, 2: the channel's limit is reached, -1. */
-static int spend(struct claiming *c, struct gate *gate, const struct queue_send *send, struct err *err)
+static int spend(struct claiming *c, struct gate *gate, const struct queue_send *send,
+                 struct err *err)
 {
     int64_t parts = send->parts - send->part;
     int goes;
@@ -264,12 +292,14 @@ static int spend(struct claiming *c, struct gate *gate, const struct queue_send 
         return goes;
     for (int i = 0; i < LIMIT_PER_CONTACT; i++)
         if (gate->rule.max[i] > 0)
-            gate->touched[i] = limit_use((enum limit_scope)i, &gate->windows[i], c->claim->now_ms, parts);
+            gate->touched[i] = limit_use((enum limit_scope)i, &gate->windows[i], c->claim->now_ms,
+                                         parts);
     return 1;
 }
 
 /* Write back what was used, and when the channel may send again. */
-static int store_gate(struct claiming *c, const struct queue_order *order, struct gate *gate, struct err *err)
+static int store_gate(struct claiming *c, const struct queue_order *order, struct gate *gate,
+                      struct err *err)
 {
     int64_t now_ms = c->claim->now_ms;
 
@@ -281,15 +311,19 @@ static int store_gate(struct claiming *c, const struct queue_order *order, struc
     fits(c, gate, 1);
     if (order->probes)
         gate->breaker = breaker_probe(&gate->breaker, now_ms);
-    return db_exec(c->tx, "UPDATE channels SET next_send_ms = $1, breaker_until_ms = $2 WHERE id = $3",
-                   DB_ARGS(db_int(gate->next_ms), db_int(gate->breaker.until_ms), db_int(order->channel_id)), err) < 0
+    return db_exec(c->tx,
+                   "UPDATE channels SET next_send_ms = $1, breaker_until_ms = $2 WHERE id = $3",
+                   DB_ARGS(db_int(gate->next_ms), db_int(gate->breaker.until_ms),
+                           db_int(order->channel_id)), err) < 0
         ? -1 : 0;
 }
 
-static int read_heads(struct claiming *c, const struct queue_order *order, struct queue_send *out, size_t *count,
+static int read_heads(struct claiming *c, const struct queue_order *order, struct queue_send *out,
+                      size_t *count,
                       struct err *err)
 {
-    struct db_rows *rows = db_query(c->tx, heads_sql, DB_ARGS(db_int(order->channel_id), db_int(order->slots)), err);
+    struct db_rows *rows = db_query(c->tx, heads_sql,
+                                    DB_ARGS(db_int(order->channel_id), db_int(order->slots)), err);
     int more;
 
     *count = 0;
@@ -334,7 +368,7 @@ static int claim_channel(struct claiming *c, const struct queue_order *order, st
     return guarded && used ? store_gate(c, order, &gate, err) : 0;
 }
 
-/* --- Writing what was claimed --------------------------------------------------------------------------------- */
+/* --- Writing what was claimed ----------------------------------------------------------------- */
 
 static int lease_jobs(struct claiming *c, struct err *err)
 {
@@ -351,8 +385,10 @@ static int lease_jobs(struct claiming *c, struct err *err)
         values[i * COLUMNS + 2] = db_cstr(claim->node);
     }
     return db_exec_rows(c->tx, &(struct db_set){
-        "WITH v(id, lease_until_ms, node) AS (:rows:) UPDATE jobs SET state = 1, attempt = jobs.attempt + 1, "
-        "lease_until_ms = v.lease_until_ms, node = v.node FROM v WHERE jobs.id = v.id", "iit", values, claim->count },
+        "WITH v(id, lease_until_ms, node) AS (:rows:) UPDATE jobs SET state = 1, attempt = "
+        "jobs.attempt + 1, "
+        "lease_until_ms = v.lease_until_ms, node = v.node FROM v WHERE jobs.id = v.id", "iit",
+            values, claim->count },
         err) < 0 ? -1 : 0;
 }
 
@@ -368,8 +404,10 @@ static int start_messages(struct claiming *c, struct err *err)
         if (send->verdict != QUEUE_SEND)
             continue;
         started[count] = send;
-        moves[count++] = (struct message_move){ .id = send->message_id, .tenant_id = send->tenant_id,
-            .conversation_id = send->conversation_id, .channel_id = send->channel_id, .direction = MESSAGE_OUT,
+        moves[count++] = (struct message_move){ .id = send->message_id,
+            .tenant_id = send->tenant_id,
+            .conversation_id = send->conversation_id, .channel_id = send->channel_id,
+                .direction = MESSAGE_OUT,
             .from = MESSAGE_QUEUED, .change = { .to = MESSAGE_SENDING, .at_ms = claim->now_ms } };
     }
     if (message_set_advance(c->tx, moves, count, err))
@@ -405,7 +443,8 @@ static int start_attempts(struct claiming *c, struct err *err)
         row[7] = db_int(claim->now_ms);
     }
     return n == 0 ? 0 : db_exec_rows(c->tx, &(struct db_set){
-        "INSERT INTO attempts (id, tenant_id, message_id, channel_id, attempt, part, outcome, started_ms) :rows:",
+        "INSERT INTO attempts (id, tenant_id, message_id, channel_id, attempt, part, outcome, "
+        "started_ms) :rows:",
         "iiiiiiii", values, n }, err) < 0 ? -1 : 0;
 }
 
@@ -418,7 +457,8 @@ static int postpone(struct claiming *c, struct err *err)
         values[2 * i + 1] = db_int(c->postponed[i].due_ms);
     }
     return c->postponed_count == 0 ? 0 : db_exec_rows(c->tx, &(struct db_set){
-        "WITH v(id, due_ms) AS (:rows:) UPDATE jobs SET state = 2, due_ms = v.due_ms FROM v WHERE jobs.id = v.id",
+        "WITH v(id, due_ms) AS (:rows:) UPDATE jobs SET state = 2, due_ms = v.due_ms FROM v WHERE "
+        "jobs.id = v.id",
         "ii", values, c->postponed_count }, err) < 0 ? -1 : 0;
 }
 
@@ -453,7 +493,8 @@ int queue_claim_in(struct db_session *tx, struct queue_claim *claim, struct err 
     return start_attempts(&c, err);
 }
 
-static int run_claims(struct db_session *tx, struct db_write_item **items, size_t count, struct err *err)
+static int run_claims(struct db_session *tx, struct db_write_item **items, size_t count,
+                      struct err *err)
 {
     for (size_t i = 0; i < count; i++)
         if (queue_claim_in(tx, (struct queue_claim *)items[i], err))

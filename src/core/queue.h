@@ -4,8 +4,10 @@
  * What a row of `jobs` says (DESIGN.md 6):
  *   lane, lane_seq  jobs of one kind and lane run one after the other, in order of lane_seq
  *   state           ready, running, waiting (for due_ms), held
- *   head            1: the first of its lane. Ready and running jobs are in their lane, and a waiting
- *                   one with head = 1 (it backs off and keeps its place); a waiting job with head = 0
+ *   head            1: the first of its lane. Ready and running jobs are in their lane, and a
+ * waiting
+ *                   one with head = 1 (it backs off and keeps its place); a waiting job with head
+ * = 0
  *                   (scheduled, or looked up later) and a held one stand outside.
  * Who adds a ready job, or takes one out, holds the conversation's row and calls queue_promote (or
  * sets head itself when the lane has none). */
@@ -30,7 +32,7 @@ struct attempt {
 };
 extern const struct column attempt_columns[];
 
-/* --- Claiming sends ------------------------------------------------------------------------------ */
+/* --- Claiming sends --------------------------------------------------------------------------- */
 
 /* A channel with heads that wait, as seen by a read. */
 struct queue_ready {
@@ -40,16 +42,23 @@ struct queue_ready {
     bool limited;                   /* it has rate limits: the claim spends them */
 };
 
-/* Read one from the current row: the columns QUEUE_READY_COLUMNS of `channels c`, from `first` on; without a rank. */
+/* Read one from the current row: the columns QUEUE_READY_COLUMNS of `channels c`, from `first` on;
+ * without a rank. */
 #define QUEUE_READY_COLUMNS \
-    "c.id, c.next_send_ms, c.breaker_faults, c.breaker_until_ms, c.kind, coalesce(c.per_second, -1), " \
+    "c.id, c.next_send_ms, c.breaker_faults, c.breaker_until_ms, c.kind, coalesce(c.per_second, " \
+    "-1), " \
     "coalesce(c.per_hour, -1), coalesce(c.per_day, -1), coalesce(c.per_contact_hour, -1)"
 struct queue_ready queue_ready_of(const struct db_rows *rows, int first, int64_t now_ms);
 
-/* What is waiting: up to `cap` channels in order of rank. `*next_ms` is lowered to the next moment at
- * which something becomes due or a channel opens. */
-int queue_peek(struct db_session *session, struct queue_ready *ready, size_t cap, size_t *count,
-               int64_t *next_ms, struct err *err);
+/* What is waiting, in order of rank; `next_ms` is lowered to the next moment at which something
+ * becomes due or a channel opens. */
+#define QUEUE_READY_MAX 256
+struct queue_waiting {
+    struct queue_ready ready[QUEUE_READY_MAX];
+    size_t count;
+    int64_t next_ms;
+};
+int queue_peek(struct db_session *session, struct queue_waiting *waiting, struct err *err);
 
 /* How a claimed message is to be treated. */
 enum queue_verdict {
@@ -100,7 +109,7 @@ int queue_claim(struct hub *hub, struct queue_claim *claim, struct err *err);
 /* The same inside a transaction that already runs; `now_ms` and the ids are set by the caller. */
 int queue_claim_in(struct db_session *tx, struct queue_claim *claim, struct err *err);
 
-/* --- Finishing sends ----------------------------------------------------------------------------- */
+/* --- Finishing sends -------------------------------------------------------------------------- */
 
 enum queue_end {
     QUEUE_REMOVE,           /* done for good; the next of the lane becomes its head */
@@ -111,7 +120,8 @@ enum queue_end {
     QUEUE_NEXT_PART         /* this part is done, the next one starts */
 };
 
-/* The grouped finish of one claimed send: attempt row, message, job, lane, breaker and log lines. */
+/* The grouped finish of one claimed send: attempt row, message, job, lane, breaker and log
+ * lines. */
 struct queue_finish {
     struct db_write_item item;      /* first; kind is queue_finish_kind */
     const struct queue_send *send;
@@ -133,7 +143,7 @@ struct queue_finish {
 };
 extern const struct db_kind queue_finish_kind;
 
-/* --- Lanes and leases ---------------------------------------------------------------------------- */
+/* --- Lanes and leases ------------------------------------------------------------------------- */
 
 /* Give each of these lanes a head when it has ready jobs and none. */
 int queue_promote(struct db_session *tx, enum job_kind kind, const int64_t *lanes, size_t count,

@@ -35,7 +35,8 @@ static size_t lanes_left(const struct group *group, int64_t *lanes)
     return count;
 }
 
-/* The conversation's row guards its lane: whoever adds a job holds it too, so none is added unseen. */
+/* The conversation's row guards its lane: whoever adds a job holds it too, so none is added
+ * unseen. */
 static int lock_lanes(const struct group *group, struct err *err)
 {
     int64_t *lanes = arena_array(db_arena(group->tx), group->count, sizeof *lanes);
@@ -43,11 +44,12 @@ static int lock_lanes(const struct group *group, struct err *err)
     return queue_lock_lanes(group->tx, lanes, lanes_left(group, lanes), err);
 }
 
-/* --- The job, if the lease still stands ------------------------------------------------------------------------- */
+/* --- The job, if the lease still stands ------------------------------------------------------- */
 
 static int by_job(const void *a, const void *b)
 {
-    const struct queue_finish *left = *(struct queue_finish *const *)a, *right = *(struct queue_finish *const *)b;
+    const struct queue_finish *left = *(struct queue_finish *const *)a,
+        *right = *(struct queue_finish *const *)b;
 
     return (left->send->job_id > right->send->job_id) - (left->send->job_id < right->send->job_id);
 }
@@ -56,7 +58,8 @@ static void mark_done(struct group *group, int64_t job_id)
 {
     struct queue_send send = { .job_id = job_id };
     struct queue_finish key = { .send = &send }, *wanted = &key;
-    struct queue_finish **found = bsearch(&wanted, group->items, group->count, sizeof *group->items, by_job);
+    struct queue_finish **found = bsearch(&wanted, group->items, group->count, sizeof *group->items,
+                                          by_job);
 
     if (found)
         (*found)->done = true;
@@ -93,16 +96,19 @@ static int remove_jobs(struct group *group, struct err *err)
         n++;
     }
     return n == 0 ? 0 : mark_returned(group, db_query_rows(group->tx, &(struct db_set){
-        "WITH v(job_id, attempt, stale_ms) AS (:rows:) DELETE FROM jobs WHERE id IN (SELECT v.job_id FROM v) AND state = 1 "
-        "AND EXISTS (SELECT 1 FROM v WHERE v.job_id = jobs.id AND v.attempt = jobs.attempt "
+        "WITH v(job_id, attempt, stale_ms) AS (:rows:) DELETE FROM jobs WHERE id IN (SELECT "
+        "v.job_id FROM v) AND state = 1 AND EXISTS (SELECT 1 FROM v WHERE v.job_id = jobs.id AND "
+        "v.attempt = jobs.attempt "
         "AND v.stale_ms > jobs.lease_until_ms) RETURNING id", "iii", values, n }, err), err);
 }
 
 static int keep_jobs(struct group *group, struct err *err)
 {
     enum { COLUMNS = 10 };
-    struct db_value *values = arena_array(db_arena(group->tx), group->count * COLUMNS, sizeof *values);
-    static const int states[] = { [QUEUE_AGAIN] = JOB_WAITING, [QUEUE_RELEASE] = JOB_READY, [QUEUE_LEAVE] = JOB_WAITING,
+    struct db_value *values = arena_array(db_arena(group->tx), group->count * COLUMNS,
+                                          sizeof *values);
+    static const int states[] = { [QUEUE_AGAIN] = JOB_WAITING, [QUEUE_RELEASE] = JOB_READY,
+        [QUEUE_LEAVE] = JOB_WAITING,
         [QUEUE_HOLD] = JOB_HELD, [QUEUE_NEXT_PART] = JOB_RUNNING };
     size_t n = 0;
 
@@ -124,10 +130,11 @@ static int keep_jobs(struct group *group, struct err *err)
         n++;
     }
     return n == 0 ? 0 : mark_returned(group, db_query_rows(group->tx, &(struct db_set){
-        "WITH v(job_id, attempt, stale_ms, state, head, due_ms, failures, part, lease_until_ms, last_error) AS (:rows:) "
-        "UPDATE jobs SET state = v.state, head = v.head, due_ms = v.due_ms, failures = v.failures, part = v.part, "
-        "lease_until_ms = v.lease_until_ms, last_error = v.last_error FROM v WHERE jobs.id = v.job_id "
-        "AND jobs.attempt = v.attempt AND jobs.state = 1 AND v.stale_ms > jobs.lease_until_ms RETURNING id",
+        "WITH v(job_id, attempt, stale_ms, state, head, due_ms, failures, part, lease_until_ms, "
+        "last_error) AS (:rows:) UPDATE jobs SET state = v.state, head = v.head, due_ms = "
+        "v.due_ms, failures = v.failures, part = v.part, lease_until_ms = v.lease_until_ms, "
+        "last_error = v.last_error FROM v WHERE jobs.id = v.job_id AND jobs.attempt = v.attempt "
+        "AND jobs.state = 1 AND v.stale_ms > jobs.lease_until_ms RETURNING id",
         "iiiiiiiiit", values, n }, err), err);
 }
 
@@ -143,7 +150,8 @@ static int renew_leases(struct group *group, struct err *err)
     return now_ms < 0 ? -1 : 0;
 }
 
-/* Write the jobs; drop the items whose lease was lost: their worker was taken for dead, another one has the job. */
+/* Write the jobs; drop the items whose lease was lost: their worker was taken for dead, another one
+ * has the job. */
 static int fence(struct group *group, struct err *err)
 {
     size_t n = 0;
@@ -160,12 +168,13 @@ static int fence(struct group *group, struct err *err)
     return 0;
 }
 
-/* --- Attempts and messages -------------------------------------------------------------------------------------- */
+/* --- Attempts and messages -------------------------------------------------------------------- */
 
 static int end_attempts(const struct group *group, struct err *err)
 {
     enum { COLUMNS = 6 };
-    struct db_value *values = arena_array(db_arena(group->tx), group->count * COLUMNS, sizeof *values);
+    struct db_value *values = arena_array(db_arena(group->tx), group->count * COLUMNS,
+                                          sizeof *values);
     size_t n = 0;
 
     for (size_t i = 0; i < group->count; i++) {
@@ -182,15 +191,17 @@ static int end_attempts(const struct group *group, struct err *err)
         n++;
     }
     return n == 0 ? 0 : db_exec_rows(group->tx, &(struct db_set){
-        "WITH v(id, outcome, code, detail, external_id, finished_ms) AS (:rows:) UPDATE attempts SET "
-        "outcome = v.outcome, code = v.code, detail = v.detail, external_id = v.external_id, "
-        "finished_ms = v.finished_ms FROM v WHERE attempts.id = v.id", "iittti", values, n }, err) < 0 ? -1 : 0;
+        "WITH v(id, outcome, code, detail, external_id, finished_ms) AS (:rows:) UPDATE attempts "
+        "SET outcome = v.outcome, code = v.code, detail = v.detail, external_id = v.external_id, "
+        "finished_ms = v.finished_ms FROM v WHERE attempts.id = v.id", "iittti", values, n },
+            err) < 0 ? -1 : 0;
 }
 
 static int start_parts(const struct group *group, struct err *err)
 {
     enum { COLUMNS = 8 };
-    struct db_value *values = arena_array(db_arena(group->tx), group->count * COLUMNS, sizeof *values);
+    struct db_value *values = arena_array(db_arena(group->tx), group->count * COLUMNS,
+                                          sizeof *values);
     size_t n = 0;
 
     for (size_t i = 0; i < group->count; i++) {
@@ -210,7 +221,8 @@ static int start_parts(const struct group *group, struct err *err)
         n++;
     }
     return n == 0 ? 0 : db_exec_rows(group->tx, &(struct db_set){
-        "INSERT INTO attempts (id, tenant_id, message_id, channel_id, attempt, part, outcome, started_ms) :rows:",
+        "INSERT INTO attempts (id, tenant_id, message_id, channel_id, attempt, part, outcome, "
+        "started_ms) :rows:",
         "iiiiiiii", values, n }, err) < 0 ? -1 : 0;
 }
 
@@ -218,7 +230,8 @@ static struct message_move move_of(const struct queue_finish *finish, enum messa
 {
     const struct queue_send *send = finish->send;
 
-    return (struct message_move){ .id = send->message_id, .tenant_id = send->tenant_id, .direction = MESSAGE_OUT,
+    return (struct message_move){ .id = send->message_id, .tenant_id = send->tenant_id,
+        .direction = MESSAGE_OUT,
         .conversation_id = send->conversation_id, .channel_id = send->channel_id, .from = from };
 }
 
@@ -262,8 +275,10 @@ static int audit_failures(const struct group *group, struct err *err)
         const struct queue_finish *finish = group->items[i];
         if (!finish->moves || finish->change.to != MESSAGE_FAILED)
             continue;
-        struct audit line = { .tenant_id = finish->send->tenant_id, .at_ms = finish->now_ms, .actor = "hub",
-            .id = finish->audit_id, .action = "send.failed", .detail = str_dup(db_arena(group->tx), finish->change.error_code),
+        struct audit line = { .tenant_id = finish->send->tenant_id, .at_ms = finish->now_ms,
+            .actor = "hub",
+            .id = finish->audit_id, .action = "send.failed",
+                .detail = str_dup(db_arena(group->tx), finish->change.error_code),
             .object = id_encode(object, ID_MESSAGE, finish->send->message_id) };
         if (audit_add(group->tx, &line, err))
             return -1;
@@ -271,19 +286,20 @@ static int audit_failures(const struct group *group, struct err *err)
     return 0;
 }
 
-/* --- Receipts that came before the answer ------------------------------------------------------------------------- */
+/* --- Receipts that came before the answer ----------------------------------------------------- */
 
 #define EARLY_MAX 32
 
 /* Those that name any part of the message. */
-static int read_early(const struct group *group, const struct queue_finish *finish, struct receipt *out, size_t *count,
+static int read_early(const struct group *group, const struct queue_finish *finish,
+                      struct receipt *out, size_t *count,
                       struct err *err)
 {
     struct arena *arena = db_arena(group->tx);
     struct db_rows *rows = db_query(group->tx,
-        "SELECT e.state, e.at_ms, e.code, e.hint, e.external_id FROM attempts a JOIN early_receipts e "
-        "ON e.tenant_id = a.tenant_id AND e.channel_id = a.channel_id AND e.external_id = a.external_id "
-        "WHERE a.message_id = $1 ORDER BY e.state LIMIT $2",
+        "SELECT e.state, e.at_ms, e.code, e.hint, e.external_id FROM attempts a JOIN "
+        "early_receipts e ON e.tenant_id = a.tenant_id AND e.channel_id = a.channel_id AND "
+        "e.external_id = a.external_id WHERE a.message_id = $1 ORDER BY e.state LIMIT $2",
         DB_ARGS(db_int(finish->send->message_id), db_int(EARLY_MAX)), err);
     int more;
 
@@ -291,16 +307,20 @@ static int read_early(const struct group *group, const struct queue_finish *fini
     if (!rows)
         return -1;
     while ((more = db_next(rows, err)) == 1) {
-        struct str code = db_col_text(rows, 2), hint = db_col_text(rows, 3), id = db_col_text(rows, 4);
+        struct str code = db_col_text(rows, 2), hint = db_col_text(rows, 3),
+            id = db_col_text(rows, 4);
         out[(*count)++] = (struct receipt){ .tenant_id = finish->send->tenant_id,
-            .channel_id = finish->send->channel_id, .state = (enum message_state)db_col_int(rows, 0),
+            .channel_id = finish->send->channel_id,
+                .state = (enum message_state)db_col_int(rows, 0),
             .at_ms = db_col_int(rows, 1), .code = { str_dup(arena, code), code.len },
-            .hint = { str_dup(arena, hint), hint.len }, .external_id = { str_dup(arena, id), id.len } };
+            .hint = { str_dup(arena, hint), hint.len },
+                .external_id = { str_dup(arena, id), id.len } };
     }
     return more;
 }
 
-static int apply_early(const struct group *group, const struct queue_finish *finish, struct err *err)
+static int apply_early(const struct group *group, const struct queue_finish *finish,
+                       struct err *err)
 {
     const struct queue_send *send = finish->send;
     struct receipt early[EARLY_MAX];
@@ -313,8 +333,10 @@ static int apply_early(const struct group *group, const struct queue_finish *fin
             return -1;
     return count == 0 ? 0 : db_exec(group->tx,
         "DELETE FROM early_receipts WHERE tenant_id = $1 AND channel_id = $2 AND external_id IN "
-        "(SELECT a.external_id FROM attempts a WHERE a.message_id = $3 AND a.external_id IS NOT NULL)",
-        DB_ARGS(db_int(send->tenant_id), db_int(send->channel_id), db_int(send->message_id)), err) < 0 ? -1 : 0;
+        "(SELECT a.external_id FROM attempts a WHERE a.message_id = $3 AND a.external_id IS NOT "
+        "NULL)",
+        DB_ARGS(db_int(send->tenant_id), db_int(send->channel_id), db_int(send->message_id)),
+            err) < 0 ? -1 : 0;
 }
 
 static int apply_early_receipts(const struct group *group, struct err *err)
@@ -325,25 +347,30 @@ static int apply_early_receipts(const struct group *group, struct err *err)
     return 0;
 }
 
-/* --- The channel -------------------------------------------------------------------------------------------------- */
+/* --- The channel ------------------------------------------------------------------------------ */
 
 static bool concerns_channel(const struct queue_finish *finish)
 {
-    return finish->fault || (finish->worked && finish->send->faults > 0) || finish->pause_until_ms > 0;
+    return finish->fault || (finish->worked && finish->send->faults > 0) ||
+        finish->pause_until_ms > 0;
 }
 
 static int by_channel(const void *a, const void *b)
 {
-    const struct queue_finish *left = *(struct queue_finish *const *)a, *right = *(struct queue_finish *const *)b;
+    const struct queue_finish *left = *(struct queue_finish *const *)a,
+        *right = *(struct queue_finish *const *)b;
     int64_t x = left->send->channel_id, y = right->send->channel_id;
 
     return (x > y) - (x < y);
 }
 
-static int note_channel(struct db_session *tx, struct queue_finish *const *items, size_t count, struct err *err)
+static int note_channel(struct db_session *tx, struct queue_finish *const *items, size_t count,
+                        struct err *err)
 {
     int64_t channel_id = items[0]->send->channel_id, next_ms;
-    struct db_rows *rows = db_query(tx, "SELECT breaker_faults, breaker_until_ms, next_send_ms FROM channels WHERE id = $1 "
+    struct db_rows *rows = db_query(tx,
+                                    "SELECT breaker_faults, breaker_until_ms, next_send_ms FROM "
+                                    "channels WHERE id = $1 "
                                         "FOR UPDATE", DB_ARGS(db_int(channel_id)), err);
     struct str error = { 0 };
 
@@ -361,9 +388,12 @@ static int note_channel(struct db_session *tx, struct queue_finish *const *items
         if (finish->fault)
             error = finish->tried.detail.data ? finish->tried.detail : finish->tried.code;
     }
-    return db_exec(tx, "UPDATE channels SET breaker_faults = $1, breaker_until_ms = $2, next_send_ms = $3, "
+    return db_exec(tx,
+                   "UPDATE channels SET breaker_faults = $1, breaker_until_ms = $2, next_send_ms "
+                   "= $3, "
                        "last_error = coalesce($4, last_error) WHERE id = $5",
-                   DB_ARGS(db_int(breaker.faults), db_int(breaker.until_ms), db_int(next_ms), db_text(error),
+                   DB_ARGS(db_int(breaker.faults), db_int(breaker.until_ms), db_int(next_ms),
+                           db_text(error),
                            db_int(channel_id)), err) < 0 ? -1 : 0;
 }
 
@@ -385,9 +415,11 @@ static int note_channels(const struct group *group, struct err *err)
     return 0;
 }
 
-static int run_finishes(struct db_session *tx, struct db_write_item **items, size_t count, struct err *err)
+static int run_finishes(struct db_session *tx, struct db_write_item **items, size_t count,
+                        struct err *err)
 {
-    struct group group = { .tx = tx, .items = arena_array(db_arena(tx), count, sizeof *group.items), .count = count };
+    struct group group = { .tx = tx, .items = arena_array(db_arena(tx), count, sizeof *group.items),
+        .count = count };
     int64_t *lanes = arena_array(db_arena(tx), count, sizeof *lanes);
 
     for (size_t i = 0; i < count; i++)
@@ -395,7 +427,8 @@ static int run_finishes(struct db_session *tx, struct db_write_item **items, siz
     if (lock_lanes(&group, err) || fence(&group, err))
         return -1;
     if (end_attempts(&group, err) || start_parts(&group, err) || move_messages(&group, err) ||
-        settle_messages(&group, err) || apply_early_receipts(&group, err) || audit_failures(&group, err) ||
+        settle_messages(&group, err) || apply_early_receipts(&group, err) ||
+            audit_failures(&group, err) ||
         note_channels(&group, err))
         return -1;
     return queue_promote(tx, JOB_SEND, lanes, lanes_left(&group, lanes), err);

@@ -24,7 +24,8 @@ static struct retry_output again(const struct retry_input *input)
 
     if (out.failures >= LIMIT_SEND_ATTEMPTS)
         return (struct retry_output){ .step = RETRY_FAIL, .failures = out.failures,
-            .code = "gave_up", .hint = "Every try failed. Look at the attempts, mend the channel, then "
+            .code = "gave_up",
+                .hint = "Every try failed. Look at the attempts, mend the channel, then "
                                        "retry the message." };
     out.wait_ms = retry_backoff_ms(out.failures > 0 ? out.failures : 1, input->roll);
     if (asked_ms > 0)
@@ -40,7 +41,8 @@ static struct retry_output by_policy(const struct retry_input *input)
     case TENANT_UNKNOWN_FAIL:
         return (struct retry_output){ .step = RETRY_FAIL, .failures = input->failures,
             .code = "outcome_unknown",
-            .hint = "The provider did not confirm this message; it may have arrived. Ask the recipient "
+            .hint = "The provider did not confirm this message; it may have arrived. Ask the "
+                    "recipient "
                     "before retrying." };
     case TENANT_UNKNOWN_HOLD:
         break;
@@ -70,7 +72,8 @@ struct retry_output retry_send(const struct retry_input *input)
         return again(input);
     case SEND_REFUSED:
         return (struct retry_output){ .step = RETRY_FAIL, .failures = input->failures + 1,
-            .code = "refused", .hint = "The provider refused the message; no further try would help." };
+            .code = "refused",
+                .hint = "The provider refused the message; no further try would help." };
     case SEND_UNSURE:
         break;
     }

@@ -37,10 +37,10 @@ struct retry_output {
 /* What to do with a message after a try. */
 struct retry_output retry_send(const struct retry_input *input);
 
-/* The same for a forwarded webhook: SEND_UNSURE counts as SEND_RETRY, because a repeat is recognised
- * by its id. */
+/* The same for a forwarded webhook: SEND_UNSURE counts as SEND_RETRY, because a repeat is
+ * recognised by its id. */
 struct retry_output retry_webhook(const struct retry_input *input);
 
-/* Full jitter: a random wait in (0, base], where base is 5 s, 30 s or 2 min after the first, second,
- * later failure (`failures` is at least 1). */
+/* Full jitter: a random wait in (0, base], where base is 5 s, 30 s or 2 min after the first,
+ * second, later failure (`failures` is at least 1). */
 int64_t retry_backoff_ms(int64_t failures, uint32_t roll);

@@ -29,46 +29,66 @@ const struct column rule_columns[] = {
 };
 
 const struct field rule_match_fields[] = {
-    { "channel", FIELD_TEXT, 0, "Name or id of the channel.", 1, LIMIT_NAME_BYTES, NULL, NULL, NULL, "office-phone" },
-    { "kind", FIELD_TEXT, 0, "Kind of the channel.", 1, LIMIT_NAME_BYTES, NULL, NULL, NULL, "sandbox" },
-    { "sender", FIELD_TEXT, 0, "Address of the sender; a * at the end stands for anything.", 1, LIMIT_ADDRESS_BYTES, NULL,
+    { "channel", FIELD_TEXT, 0, "Name or id of the channel.", 1, LIMIT_NAME_BYTES, NULL, NULL, NULL,
+        "office-phone" },
+    { "kind", FIELD_TEXT, 0, "Kind of the channel.", 1, LIMIT_NAME_BYTES, NULL, NULL, NULL,
+        "sandbox" },
+    { "sender", FIELD_TEXT, 0, "Address of the sender; a * at the end stands for anything.", 1,
+        LIMIT_ADDRESS_BYTES, NULL,
       NULL, NULL, "+4930*" },
-    { "any", FIELD_TEXTS, 0, "At least one of these words stands in the text; case and accents of style do not matter.", 1,
+    { "any", FIELD_TEXTS, 0,
+        "At least one of these words stands in the text; case and accents of style do not matter.",
+            1,
       LIMIT_RULE_WORDS, NULL, NULL, NULL, "price,offer" },
-    { "all", FIELD_TEXTS, 0, "All of these words stand in the text.", 1, LIMIT_RULE_WORDS, NULL, NULL, NULL, NULL },
-    { "contains", FIELD_TEXT, 0, "The text contains this, also inside a word.", 1, PATTERN_BYTES, NULL, NULL, NULL, NULL },
-    { "equals", FIELD_TEXT, 0, "The whole text is this.", 1, PATTERN_BYTES, NULL, NULL, NULL, NULL },
-    { "prefix", FIELD_TEXT, 0, "The text begins with this.", 1, PATTERN_BYTES, NULL, NULL, NULL, NULL },
-    { "type", FIELD_ENUM, 0, "Type of the newest message.", 0, 0, MESSAGE_TYPES, NULL, NULL, "sms" },
+    { "all", FIELD_TEXTS, 0, "All of these words stand in the text.", 1, LIMIT_RULE_WORDS, NULL,
+        NULL, NULL, NULL },
+    { "contains", FIELD_TEXT, 0, "The text contains this, also inside a word.", 1, PATTERN_BYTES,
+        NULL, NULL, NULL, NULL },
+    { "equals", FIELD_TEXT, 0, "The whole text is this.", 1, PATTERN_BYTES, NULL, NULL, NULL,
+        NULL },
+    { "prefix", FIELD_TEXT, 0, "The text begins with this.", 1, PATTERN_BYTES, NULL, NULL, NULL,
+        NULL },
+    { "type", FIELD_ENUM, 0, "Type of the newest message.", 0, 0, MESSAGE_TYPES, NULL, NULL,
+        "sms" },
     { 0 }
 };
 
 const struct field rule_forward_fields[] = {
-    { "channel", FIELD_TEXT, 0, "Channel that forwards it; together with `to`.", 1, LIMIT_NAME_BYTES, NULL, NULL, NULL,
+    { "channel", FIELD_TEXT, 0, "Channel that forwards it; together with `to`.", 1,
+        LIMIT_NAME_BYTES, NULL, NULL, NULL,
       "office-phone" },
-    { "to", FIELD_TEXT, 0, "Address that gets it.", 1, LIMIT_ADDRESS_BYTES, NULL, NULL, NULL, "+4930123456" },
-    { "url", FIELD_URL, 0, "Webhook that gets it as JSON; instead of `channel` and `to`.", 0, 2000, NULL, NULL, NULL,
+    { "to", FIELD_TEXT, 0, "Address that gets it.", 1, LIMIT_ADDRESS_BYTES, NULL, NULL, NULL,
+        "+4930123456" },
+    { "url", FIELD_URL, 0, "Webhook that gets it as JSON; instead of `channel` and `to`.", 0, 2000,
+        NULL, NULL, NULL,
       "https://example.com/hook" },
     { 0 }
 };
 
 const struct field rule_action_fields[] = {
-    { "tags", FIELD_TEXTS, 0, "Tags to add to the messages.", 1, LIMIT_TAGS_PER_MESSAGE, NULL, NULL, NULL, "sales" },
-    { "priority", FIELD_ENUM, 0, "Priority of the messages and of what they cause.", 0, 0, "normal|bulk|urgent", NULL, NULL,
+    { "tags", FIELD_TEXTS, 0, "Tags to add to the messages.", 1, LIMIT_TAGS_PER_MESSAGE, NULL, NULL,
+        NULL, "sales" },
+    { "priority", FIELD_ENUM, 0, "Priority of the messages and of what they cause.", 0, 0,
+        "normal|bulk|urgent", NULL, NULL,
       "urgent" },
-    { "forward", FIELD_LIST, 0, "Where to forward it: addresses on channels, webhooks.", 1, 8, NULL, NULL,
+    { "forward", FIELD_LIST, 0, "Where to forward it: addresses on channels, webhooks.", 1, 8, NULL,
+        NULL,
       rule_forward_fields, NULL },
-    { "answer", FIELD_TEXT, 0, "Text to answer with; {name} and {text} are filled in.", 1, 16 * 1024, NULL, NULL, NULL,
+    { "answer", FIELD_TEXT, 0, "Text to answer with; {name} and {text} are filled in.", 1,
+        16 * 1024, NULL, NULL, NULL,
       "Hello {name}, we are closed today." },
-    { "assign", FIELD_TEXT, 0, "Person who gets the conversation; no machine answers then.", 1, LIMIT_NAME_BYTES, NULL, NULL,
+    { "assign", FIELD_TEXT, 0, "Person who gets the conversation; no machine answers then.", 1,
+        LIMIT_NAME_BYTES, NULL, NULL,
       NULL, "anna" },
-    { "agent", FIELD_BOOL, 0, "true: let the channel's agent answer; false: no machine answers.", 0, 0, NULL, NULL, NULL,
+    { "agent", FIELD_BOOL, 0, "true: let the channel's agent answer; false: no machine answers.", 0,
+        0, NULL, NULL, NULL,
       NULL },
-    { "stop", FIELD_BOOL, 0, "No further rule and no policy after this one.", 0, 0, NULL, NULL, NULL, NULL },
+    { "stop", FIELD_BOOL, 0, "No further rule and no policy after this one.", 0, 0, NULL, NULL,
+        NULL, NULL },
     { 0 }
 };
 
-/* --- Checking ----------------------------------------------------------------------------------------------------- */
+/* --- Checking --------------------------------------------------------------------------------- */
 
 /* Put "matches." or "actions." before the field that an error names. */
 static int name_part(struct err *err, const char *part)
@@ -82,30 +102,43 @@ static int name_part(struct err *err, const char *part)
     return -1;
 }
 
-static int read_part(struct arena *arena, const char *part, const struct field *table, struct str text,
-                     struct fields **out, struct err *err)
-{
-    const struct json *object = json_parse(arena, text, err);
+/* One of a rule's two objects. */
+struct part {
+    const char *name;
+    const struct field *table;
+    struct str text;
+};
 
-    *out = arena_alloc(arena, sizeof **out);
-    if (!object)
-        return name_part(err, part);
-    if (json_kind(object) != JSON_KIND_OBJECT)
-        return err_field(err, part, "This has to be a JSON object.");
-    return field_read_json(arena, table, object, *out, err) ? name_part(err, part) : 0;
+static struct fields *read_part(struct arena *arena, const struct part *part, struct err *err)
+{
+    const struct json *object = json_parse(arena, part->text, err);
+    struct fields *fields = arena_alloc(arena, sizeof *fields);
+
+    if (object && json_kind(object) != JSON_KIND_OBJECT) {
+        err_field(err, part->name, "This has to be a JSON object.");
+        return NULL;
+    }
+    if (object && field_read_json(arena, part->table, object, fields, err) == 0)
+        return fields;
+    name_part(err, part->name);
+    return NULL;
 }
 
 /* A pattern that folds to nothing ("!?") would match everything. */
-static int check_pattern(struct arena *arena, const struct fields *matches, const char *name, struct err *err)
+static int check_pattern(struct arena *arena, const struct fields *matches, const char *name,
+                         struct err *err)
 {
     struct str text = field_text(matches, name);
 
     if (text.data && str_fold(arena, text).len == 0)
-        return err_field(err, name, "\"%.*s\" holds no letter or digit, so it would match every text.", STR_FMT(text));
+        return err_field(err, name,
+                         "\"%.*s\" holds no letter or digit, so it would match every text.",
+                             STR_FMT(text));
     return 0;
 }
 
-static int check_words(struct arena *arena, const struct fields *matches, const char *name, struct err *err)
+static int check_words(struct arena *arena, const struct fields *matches, const char *name,
+                       struct err *err)
 {
     const struct value *words = field_get(matches, name);
 
@@ -128,14 +161,16 @@ static int check_matches(struct arena *arena, const struct fields *matches, stru
         return err_field(err, "sender", "A * may only stand at the end.");
     if (check_words(arena, matches, "any", err) || check_words(arena, matches, "all", err))
         return -1;
-    if (check_pattern(arena, matches, "contains", err) || check_pattern(arena, matches, "equals", err))
+    if (check_pattern(arena, matches, "contains", err) ||
+        check_pattern(arena, matches, "equals", err))
         return -1;
     return check_pattern(arena, matches, "prefix", err);
 }
 
 static int check_forward(const struct fields *forward, struct err *err)
 {
-    bool channel = field_cstr(forward, "channel"), to = field_cstr(forward, "to"), url = field_cstr(forward, "url");
+    bool channel = field_cstr(forward, "channel"), to = field_cstr(forward, "to"),
+        url = field_cstr(forward, "url");
 
     if (url ? channel || to : !channel || !to)
         return err_field(err, "forward", "Name either `channel` and `to`, or `url`.");
@@ -144,13 +179,16 @@ static int check_forward(const struct fields *forward, struct err *err)
 
 static int check_actions(const struct fields *actions, struct err *err)
 {
-    const struct value *tags = field_get(actions, "tags"), *forwards = field_get(actions, "forward");
+    const struct value *tags = field_get(actions, "tags"),
+        *forwards = field_get(actions, "forward");
     bool any = false;
 
     for (const struct field *field = rule_action_fields; field->name; field++)
         any |= field_get(actions, field->name) != NULL;
     if (!any)
-        return err_field(err, "", "Name at least one action: tags, priority, forward, answer, assign, agent or stop.");
+        return err_field(err, "",
+                         "Name at least one action: tags, priority, forward, answer, assign, "
+                         "agent or stop.");
     for (size_t i = 0; tags && i < tags->count; i++)
         if (tags->texts[i].len == 0 || tags->texts[i].len > LIMIT_TAG_BYTES)
             return err_field(err, "tags", "A tag has 1 to %d bytes.", LIMIT_TAG_BYTES);
@@ -160,11 +198,14 @@ static int check_actions(const struct fields *actions, struct err *err)
     return 0;
 }
 
-static int parse_rule(struct arena *arena, struct str matches, struct str actions, struct rule_parsed *out,
+static int parse_rule(struct arena *arena, struct str matches, struct str actions,
+                      struct rule_parsed *out,
                       struct err *err)
 {
-    if (read_part(arena, "matches", rule_match_fields, matches, &out->matches, err) ||
-        read_part(arena, "actions", rule_action_fields, actions, &out->actions, err))
+    out->matches = read_part(arena, &(struct part){ "matches", rule_match_fields, matches }, err);
+    out->actions = out->matches
+        ? read_part(arena, &(struct part){ "actions", rule_action_fields, actions }, err) : NULL;
+    if (!out->actions)
         return -1;
     if (check_matches(arena, out->matches, err))
         return name_part(err, "matches");
@@ -178,15 +219,18 @@ int rule_check(struct arena *arena, struct str matches, struct str actions, stru
     return parse_rule(arena, matches, actions, &parsed, err);
 }
 
-int rule_load(struct db_session *session, struct arena *arena, int64_t tenant_id, struct rule_list *out, struct err *err)
+int rule_load(struct db_session *session, struct arena *arena, int64_t tenant_id,
+              struct rule_list *out, struct err *err)
 {
     struct db_rows *rows = db_query(session,
-        "SELECT id, name, matches, actions FROM rules WHERE tenant_id = $1 AND state = 0 ORDER BY position, id LIMIT $2",
+        "SELECT id, name, matches, actions FROM rules WHERE tenant_id = $1 AND state = 0 ORDER BY "
+        "position, id LIMIT $2",
         DB_ARGS(db_int(tenant_id), db_int(LIMIT_RULES_PER_TENANT)), err);
     struct err unread;
     int more;
 
-    *out = (struct rule_list){ .items = arena_array(arena, LIMIT_RULES_PER_TENANT, sizeof *out->items) };
+    *out = (struct rule_list){ .items = arena_array(arena, LIMIT_RULES_PER_TENANT,
+                                                    sizeof *out->items) };
     if (!rows)
         return -1;
     while ((more = db_next(rows, err)) == 1) {
@@ -200,7 +244,7 @@ int rule_load(struct db_session *session, struct arena *arena, int64_t tenant_id
     return more;
 }
 
-/* --- Matching ----------------------------------------------------------------------------------------------------- */
+/* --- Matching --------------------------------------------------------------------------------- */
 
 static bool is_letter(const struct str text, size_t at)
 {
@@ -211,7 +255,8 @@ static bool is_letter(const struct str text, size_t at)
 
 static const char *find(struct str text, struct str part, size_t from)
 {
-    return part.len <= text.len - from ? memmem(text.data + from, text.len - from, part.data, part.len) : NULL;
+    return part.len <= text.len - from ? memmem(text.data + from, text.len - from, part.data,
+                                                part.len) : NULL;
 }
 
 /* Both folded; the word stands alone, not inside another one. */
@@ -272,20 +317,23 @@ static bool sender_matches(struct str pattern, struct str sender)
     if (pattern.data[pattern.len - 1] != '*')
         return str_eq_nocase(pattern, sender);
     pattern.len--;
-    return sender.len >= pattern.len && str_eq_nocase(pattern, (struct str){ sender.data, pattern.len });
+    return sender.len >= pattern.len && str_eq_nocase(pattern,
+                                                      (struct str){ sender.data, pattern.len });
 }
 
-bool rule_matches(struct arena *arena, const struct rule_parsed *rule, const struct rule_subject *subject)
+bool rule_matches(struct arena *arena, const struct rule_parsed *rule,
+                  const struct rule_subject *subject)
 {
     struct str type = field_text(rule->matches, "type");
 
     if (type.data && !str_eq(type, subject->type))
         return false;
-    return channel_matches(rule->matches, subject) && sender_matches(field_text(rule->matches, "sender"), subject->sender) &&
+    return channel_matches(rule->matches, subject) &&
+        sender_matches(field_text(rule->matches, "sender"), subject->sender) &&
            text_matches(arena, rule->matches, subject->text);
 }
 
-/* --- Effects ------------------------------------------------------------------------------------------------------ */
+/* --- Effects ---------------------------------------------------------------------------------- */
 
 /* One pass over the template, so that what a contact wrote is never taken for a placeholder. */
 static struct str fill(struct arena *arena, struct str template, const struct rule_subject *subject)
@@ -322,7 +370,8 @@ static void add_tags(struct rule_effects *out, const struct value *tags)
     }
 }
 
-static void add_forwards(struct rule_effects *out, const struct rule_parsed *rule, const struct rule_subject *subject)
+static void add_forwards(struct rule_effects *out, const struct rule_parsed *rule,
+                         const struct rule_subject *subject)
 {
     const struct value *forwards = field_get(rule->actions, "forward");
 
@@ -331,12 +380,14 @@ static void add_forwards(struct rule_effects *out, const struct rule_parsed *rul
         if (subject->hops >= LIMIT_FORWARD_HOPS)
             out->too_many_hops = true;
         else if (out->forward_count < sizeof out->forwards / sizeof out->forwards[0])
-            out->forwards[out->forward_count++] = (struct rule_forward){ rule->id, field_text(given, "channel"),
+            out->forwards[out->forward_count++] = (struct rule_forward){ rule->id,
+                field_text(given, "channel"),
                 field_text(given, "to"), field_text(given, "url") };
     }
 }
 
-static void add_effects(struct arena *arena, const struct rule_parsed *rule, const struct rule_subject *subject,
+static void add_effects(struct arena *arena, const struct rule_parsed *rule,
+                        const struct rule_subject *subject,
                         struct rule_effects *out)
 {
     const struct fields *actions = rule->actions;
@@ -360,10 +411,12 @@ static void add_effects(struct arena *arena, const struct rule_parsed *rule, con
         out->stopped_by = rule;
 }
 
-void rule_evaluate(struct arena *arena, const struct rule_list *rules, const struct rule_subject *subject,
+void rule_evaluate(struct arena *arena, const struct rule_list *rules,
+                   const struct rule_subject *subject,
                    struct rule_effects *out)
 {
-    *out = (struct rule_effects){ .priority = -1, .hits = arena_array(arena, rules->count, sizeof *out->hits) };
+    *out = (struct rule_effects){ .priority = -1,
+        .hits = arena_array(arena, rules->count, sizeof *out->hits) };
     for (size_t i = 0; i < rules->count && !out->stopped_by; i++) {
         if (!rule_matches(arena, &rules->items[i], subject))
             continue;

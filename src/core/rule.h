@@ -1,5 +1,5 @@
-/* rule.h - rules: what is done with messages that match, before any policy or agent. They are evaluated in order of their
- * position; pure once loaded. */
+/* rule.h - rules: what is done with messages that match, before any policy or agent. They are
+ * evaluated in order of their position; pure once loaded. */
 #pragma once
 
 #include "base/field.h"
@@ -35,8 +35,10 @@ struct rule_list {
     size_t count;
 };
 
-/* The tenant's enabled rules in order, in the arena. One that cannot be read any more is left out. */
-int rule_load(struct db_session *session, struct arena *arena, int64_t tenant_id, struct rule_list *out, struct err *err);
+/* The tenant's enabled rules in order, in the arena. One that cannot be read any more is left
+ * out. */
+int rule_load(struct db_session *session, struct arena *arena, int64_t tenant_id,
+              struct rule_list *out, struct err *err);
 
 /* What is looked at. `text` is the burst, joined by newlines. */
 struct rule_subject {
@@ -67,12 +69,15 @@ struct rule_effects {
     const struct rule_parsed *answered_by, *assigned_by, *stopped_by;
     struct str assign;                  /* absent: nobody */
     enum rule_switch agent;
-    bool too_many_hops;                 /* a forwarding was left out: the message goes round in circles */
+    /* a forwarding was left out: the message goes round in circles */
+    bool too_many_hops;
 };
 
 /* Does one rule match? */
-bool rule_matches(struct arena *arena, const struct rule_parsed *rule, const struct rule_subject *subject);
+bool rule_matches(struct arena *arena, const struct rule_parsed *rule,
+                  const struct rule_subject *subject);
 
 /* Evaluate all of them; texts are in the arena. */
-void rule_evaluate(struct arena *arena, const struct rule_list *rules, const struct rule_subject *subject,
+void rule_evaluate(struct arena *arena, const struct rule_list *rules,
+                   const struct rule_subject *subject,
                    struct rule_effects *out);

@@ -33,7 +33,8 @@ struct tried {
 
 static struct queue_finish finish_of(const struct sending *s, enum queue_end end)
 {
-    return (struct queue_finish){ .item = { .kind = &queue_finish_kind }, .send = &s->send, .end = end,
+    return (struct queue_finish){ .item = { .kind = &queue_finish_kind }, .send = &s->send,
+        .end = end,
         .now_ms = clock_ms(), .failures = s->send.failures };
 }
 
@@ -48,12 +49,14 @@ static int submit(struct sending *s, struct queue_finish *finish, struct err *er
     return db_submit_wait(s->hub->db, &finish->item, err);
 }
 
-/* --- Ends without a try ------------------------------------------------------------------------------------------- */
+/* --- Ends without a try ----------------------------------------------------------------------- */
 
-static void set_change(struct queue_finish *finish, enum message_state to, const char *code, const char *hint)
+static void set_change(struct queue_finish *finish, enum message_state to, const char *code,
+                       const char *hint)
 {
     finish->moves = true;
-    finish->change = (struct message_change){ .to = to, .error_code = str_c(code), .error_hint = str_c(hint) };
+    finish->change = (struct message_change){ .to = to, .error_code = str_c(code),
+        .error_hint = str_c(hint) };
 }
 
 static int end_untried(struct sending *s, struct err *err)
@@ -62,15 +65,17 @@ static int end_untried(struct sending *s, struct err *err)
 
     switch (s->send.verdict) {
     case QUEUE_EXPIRED:
-        set_change(&finish, MESSAGE_EXPIRED, "expired", "It could not be sent before its expiry; send it again if it still "
-                                                        "matters.");
+        set_change(&finish, MESSAGE_EXPIRED, "expired",
+                   "It could not be sent before its expiry; send it again if it still matters.");
         break;
     case QUEUE_OPTED_OUT:
-        set_change(&finish, MESSAGE_SUPPRESSED, "opted_out", "The contact said STOP; only START from them lifts it.");
+        set_change(&finish, MESSAGE_SUPPRESSED, "opted_out",
+                   "The contact said STOP; only START from them lifts it.");
         break;
     case QUEUE_READDRESSED:
-        set_change(&finish, MESSAGE_FAILED, "address_changed", "The contact has another address than when this was written; "
-                                                               "write a new message if it is for them.");
+        set_change(&finish, MESSAGE_FAILED, "address_changed",
+                   "The contact has another address than when this was written; write a new "
+                   "message if it is for them.");
         break;
     default:
         break;
@@ -85,11 +90,12 @@ static int end_unusable(struct sending *s, struct str hint, struct err *err)
 
     set_change(&finish, MESSAGE_FAILED, "channel_unusable", NULL);
     finish.change.error_hint = hint;
-    finish.tried = (struct attempt){ .outcome = ATTEMPT_REFUSED, .code = STR("channel_unusable"), .detail = hint };
+    finish.tried = (struct attempt){ .outcome = ATTEMPT_REFUSED, .code = STR("channel_unusable"),
+        .detail = hint };
     return submit(s, &finish, err);
 }
 
-/* --- One try ------------------------------------------------------------------------------------------------------ */
+/* --- One try ---------------------------------------------------------------------------------- */
 
 static struct str clean(struct arena *arena, struct str text, size_t max)
 {
@@ -104,12 +110,14 @@ static struct str clean(struct arena *arena, struct str text, size_t max)
 static struct send_job job_of(struct sending *s)
 {
     char id[ID_TEXT_BYTES];
-    struct send_job job = { .arena = s->arena, .to = str_dup(s->arena, s->send.to), .part = (int)s->send.part,
+    struct send_job job = { .arena = s->arena, .to = str_dup(s->arena, s->send.to),
+        .part = (int)s->send.part,
         .parts = (int)s->parts, .attempt = (int)s->send.attempt, .timeout_ms = LIMIT_SEND_MS,
         .text = split_part(s->driver, s->send.text, (int)s->send.part),
         .reply_to = s->send.part == 0 ? str_dup(s->arena, s->send.reply_to) : NULL };
 
-    snprintf(job.key, sizeof job.key, "%s-%d", id_encode(id, ID_MESSAGE, s->send.message_id), job.part);
+    snprintf(job.key, sizeof job.key, "%s-%d", id_encode(id, ID_MESSAGE, s->send.message_id),
+             job.part);
     return job;
 }
 
@@ -135,7 +143,8 @@ static struct tried try_once(struct sending *s)
     wait_as_told(s, tried.result.wait_ms);
     if (tried.outcome != SEND_UNSURE || !s->driver->lookup)
         return tried;
-    /* At once only a "yes" can be believed: what a provider lists may lag behind what it accepted. */
+    /* At once only a "yes" can be believed: what a provider lists may lag behind what it
+     * accepted. */
     looked_up.outcome = s->driver->lookup(&s->channel, &job, s->hub->exchange, &looked_up.result);
     return looked_up.outcome == SEND_DONE ? looked_up : tried;
 }
@@ -150,7 +159,8 @@ static void clean_result(struct sending *s, struct send_result *result)
 static struct retry_output decide(const struct sending *s, const struct tried *tried)
 {
     struct retry_input input = { .outcome = tried->outcome, .failures = s->send.failures,
-        .retry_after_s = tried->result.retry_after_s, .is_lookup = tried->is_lookup, .policy = s->send.policy,
+        .retry_after_s = tried->result.retry_after_s, .is_lookup = tried->is_lookup,
+            .policy = s->send.policy,
         .throttled = tried->result.throttled || str_is(tried->result.code, "429"),
         .uncounted = s->send.probes && tried->result.channel_fault,
         .can_repeat = s->driver && (s->driver->can & CHANNEL_CAN_REPEAT),
@@ -160,7 +170,7 @@ static struct retry_output decide(const struct sending *s, const struct tried *t
     return retry_send(&input);
 }
 
-/* --- Its result ----------------------------------------------------------------------------------------------------- */
+/* --- Its result ------------------------------------------------------------------------------- */
 
 static struct attempt attempt_of(const struct tried *tried)
 {
@@ -204,7 +214,8 @@ static void set_done(struct sending *s, struct queue_finish *finish, const struc
     finish->early_receipts = s->driver->can & CHANNEL_CAN_RECEIPT;
 }
 
-static void set_again(const struct sending *s, struct queue_finish *finish, const struct retry_output *next)
+static void set_again(const struct sending *s, struct queue_finish *finish,
+                      const struct retry_output *next)
 {
     finish->end = QUEUE_AGAIN;
     finish->due_ms = finish->now_ms + next->wait_ms;
@@ -246,7 +257,8 @@ static void conclude(struct sending *s, struct queue_finish *finish, const struc
     finish->change.error_code = code.len > 0 || !next.code ? code : str_c(next.code);
     finish->change.error_hint = hint.len > 0 || !next.hint ? hint : str_c(next.hint);
     if (next.step == RETRY_LOOK_UP || next.step == RETRY_HOLD)
-        finish->change.error_hint = str_c(next.hint);       /* what to do weighs more than what was answered */
+        /* what to do weighs more than what was answered */
+        finish->change.error_hint = str_c(next.hint);
     finish->moves = finish->change.to != (enum message_state)s->send.state;
 }
 
@@ -256,12 +268,14 @@ static int store(struct sending *s, const struct tried *tried, struct err *err)
 
     finish.tried = attempt_of(tried);
     finish.fault = tried->result.channel_fault;
-    finish.worked = !finish.fault && (tried->outcome == SEND_DONE || tried->outcome == SEND_REFUSED);
+    finish.worked = !finish.fault && (tried->outcome == SEND_DONE ||
+                                      tried->outcome == SEND_REFUSED);
     conclude(s, &finish, tried);
     return submit(s, &finish, err);
 }
 
-/* The part is there: open the next one's attempt before its first byte leaves. 1 go on, 0 the lease was lost, -1. */
+/* The part is there: open the next one's attempt before its first byte leaves. 1 go on, 0 the lease
+ * was lost, -1. */
 static int next_part(struct sending *s, const struct tried *tried, struct err *err)
 {
     struct queue_finish finish = finish_of(s, QUEUE_NEXT_PART);
@@ -294,7 +308,7 @@ static int send_parts(struct sending *s, struct err *err)
     }
 }
 
-/* --- Looking up ------------------------------------------------------------------------------------------------------ */
+/* --- Looking up ------------------------------------------------------------------------------- */
 
 /* The try in question, so that what is found out is written beside it. */
 static int find_attempt(struct sending *s, struct err *err)
@@ -304,8 +318,10 @@ static int find_attempt(struct sending *s, struct err *err)
 
     if (!session)
         return -1;
-    failed = db_query_int(session, "SELECT max(id) FROM attempts WHERE message_id = $1 AND part = $2",
-                          DB_ARGS(db_int(s->send.message_id), db_int(s->send.part)), 0, &s->send.attempt_id, err);
+    failed = db_query_int(session,
+                          "SELECT max(id) FROM attempts WHERE message_id = $1 AND part = $2",
+                          DB_ARGS(db_int(s->send.message_id), db_int(s->send.part)), 0,
+                              &s->send.attempt_id, err);
     db_read_end(session);
     return failed;
 }
@@ -325,19 +341,22 @@ static int look_up(struct sending *s, struct err *err)
     return store(s, &tried, err);
 }
 
-/* --- The entry points -------------------------------------------------------------------------------------------------- */
+/* --- The entry points ------------------------------------------------------------------------- */
 
 /* 1 ready to send, 0 the message was ended because its channel cannot be used, -1. */
 static int prepare(struct sending *s, struct err *err)
 {
-    int found = channel_load(s->hub->db, s->arena, CHANNEL_ID(s->send.tenant_id, s->send.channel_id), &s->channel, err);
+    int found = channel_load(s->hub->db, s->arena,
+                             CHANNEL_ID(s->send.tenant_id, s->send.channel_id), &s->channel, err);
 
     if (found < 0 && err->code == ERR_UNAVAILABLE)
         return -1;
     if (found < 0)
         return end_unusable(s, str_c(arena_strdup(s->arena, err->detail)), err);
     if (found == 0 || !s->channel.driver->send)
-        return end_unusable(s, STR("The channel is gone, or its kind cannot send. Choose another channel."), err);
+        return end_unusable(s,
+                            STR("The channel is gone, or its kind cannot send. Choose another "
+                                "channel."), err);
     s->driver = s->channel.driver;
     s->parts = split_count(s->driver, s->send.text);
     if (s->send.part >= s->parts)
@@ -347,7 +366,8 @@ static int prepare(struct sending *s, struct err *err)
 
 int send_run(struct hub *hub, const struct queue_send *send, struct err *err)
 {
-    struct sending s = { .hub = hub, .arena = arena_new(0), .send = *send, .settled = MESSAGE_SENT };
+    struct sending s = { .hub = hub, .arena = arena_new(0), .send = *send,
+        .settled = MESSAGE_SENT };
     int result;
 
     if (send->verdict != QUEUE_SEND && send->verdict != QUEUE_LOOK_UP) {
@@ -374,13 +394,15 @@ int send_release(struct hub *hub, const struct queue_send *send, struct err *err
     return submit(&s, &finish, err);
 }
 
-int send_take_over(struct hub *hub, const struct queue_send *send, int64_t stale_ms, struct err *err)
+int send_take_over(struct hub *hub, const struct queue_send *send, int64_t stale_ms,
+                   struct err *err)
 {
     struct sending s = { .hub = hub, .arena = arena_new(0), .send = *send };
     struct tried tried = { .outcome = SEND_UNSURE, .result = { .code = STR("lease_expired"),
         .hint = STR("The worker that sent it died or stood still before it had an answer.") } };
     struct queue_finish finish = finish_of(&s, QUEUE_RELEASE);
-    int found = channel_load(hub->db, s.arena, CHANNEL_ID(send->tenant_id, send->channel_id), &s.channel, err), result = -1;
+    int found = channel_load(hub->db, s.arena, CHANNEL_ID(send->tenant_id, send->channel_id),
+                             &s.channel, err), result = -1;
 
     s.driver = found == 1 ? s.channel.driver : NULL;
     finish.stale_ms = stale_ms + 1;

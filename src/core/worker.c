@@ -21,10 +21,14 @@
 #define AGENT_THREADS 32
 #define POLL_THREADS 16
 #define IMPORT_ROWS 500
-#define IMPORT_PAUSE_MS 10          /* every commit wakes the importer; it looks no more often than this */
+/* every commit wakes all loops; those without haste look no more often than this */
+#define LOOK_PAUSE_MS 10
 #define FAILURE_PAUSE_MS 1000
 #define LEAST_WAIT_MS 5
+/* how soon a loop that goes by the clock sees that it is to stop */
+#define CLOCK_STEP_MS 200
 #define POLL_AGAIN_MS 5000
+#define POLL_LOOK_MS 1000           /* a poll that brought something is followed by the next one */
 #define POLL_FAILED_MS 30000
 #define POLLED_MAX 256
 
@@ -58,7 +62,7 @@ struct workers {
     size_t polled_count;
 };
 
-/* --- Steps of the loops --------------------------------------------------------------------------------------------- */
+/* --- Steps of the loops ----------------------------------------------------------------------- */
 
 static void pause_ms(int64_t wait_ms)
 {
@@ -73,7 +77,7 @@ static int import_step(struct workers *workers, int64_t *next_ms, struct err *er
 
     (void)next_ms;
     if (imported == 0)
-        pause_ms(IMPORT_PAUSE_MS);
+        pause_ms(LOOK_PAUSE_MS);
     return imported;
 }
 
@@ -89,7 +93,11 @@ static int send_step(struct workers *workers, int64_t *next_ms, struct err *err)
 
 static int webhook_step(struct workers *workers, int64_t *next_ms, struct err *err)
 {
-    return forward_step(workers->hub, 8, next_ms, err);
+    int done = forward_step(workers->hub, 8, next_ms, err);
+
+    if (done == 0)
+        pause_ms(LOOK_PAUSE_MS);
+    return done;
 }
 
 static int sweep_step(struct workers *workers, int64_t *next_ms, struct err *err)
@@ -103,7 +111,7 @@ static int heartbeat_step(struct workers *workers, int64_t *next_ms, struct err 
     return sender_heartbeat(workers->sender, err);
 }
 
-/* --- Polling ---------------------------------------------------------------------------------------------------------- */
+/* --- Polling ---------------------------------------------------------------------------------- */
 
 static void poll_one(void *arg)
 {
@@ -114,12 +122,12 @@ static void poll_one(void *arg)
         ? 0 : worker_poll_channel(workers->hub, polled->tenant_id, polled->channel_id, &err);
 
     if (came < 0)
-        log_warn("a channel could not be polled", LOG_N("channel", polled->channel_id), LOG_T("detail", err.detail));
+        log_warn("a channel could not be polled", LOG_N("channel", polled->channel_id),
+                 LOG_T("detail", err.detail));
     pthread_mutex_lock(&workers->lock);
     polled->busy = false;
     polled->next_ms = came > 0 ? 0 : clock_ms() + (came < 0 ? POLL_FAILED_MS : POLL_AGAIN_MS);
     pthread_mutex_unlock(&workers->lock);
-    wake_signal(workers->hub->wake);
 }
 
 static struct polled *polled_of(struct workers *workers, const int64_t pair[2])
@@ -133,7 +141,8 @@ static struct polled *polled_of(struct workers *workers, const int64_t pair[2])
     return &workers->polled[workers->polled_count++];
 }
 
-static void start_polls(struct workers *workers, int64_t (*pairs)[2], size_t count, int64_t *next_ms)
+static void start_polls(struct workers *workers, int64_t (*pairs)[2], size_t count,
+                        int64_t *next_ms)
 {
     int64_t now_ms = clock_ms();
 
@@ -158,15 +167,14 @@ static int poll_step(struct workers *workers, int64_t *next_ms, struct err *err)
     size_t count;
     int failed = worker_polled(workers->hub, arena, &pairs, &count, err);
 
+    *next_ms = clock_ms() + (count > 0 ? POLL_LOOK_MS : POLL_AGAIN_MS);
     if (!failed)
         start_polls(workers, pairs, count, next_ms);
     arena_free(arena);
-    if (!failed)
-        pause_ms(IMPORT_PAUSE_MS);
     return failed;
 }
 
-/* --- Loops --------------------------------------------------------------------------------------------------------------- */
+/* --- Loops ------------------------------------------------------------------------------------ */
 
 static void note_failure(struct loop *loop, const struct err *err)
 {
@@ -227,7 +235,7 @@ static void *run_by_clock(void *arg)
         if (wait_us > LIMIT_POLL_MS * 1000LL)
             wait_us = LIMIT_POLL_MS * 1000LL;
         while (!atomic_load(&workers->stopping) && clock_mono_us() - started_us < wait_us)
-            pause_ms(100);
+            pause_ms(CLOCK_STEP_MS);
     }
     return NULL;
 }
@@ -235,10 +243,11 @@ static void *run_by_clock(void *arg)
 static int start_loop(struct workers *workers, int which, const char *name, struct err *err)
 {
     static int (*const steps[LOOPS])(struct workers *, int64_t *, struct err *) = {
-        [IMPORTER] = import_step, [DECIDER] = decider_step, [SENDER] = send_step, [FORWARDER] = webhook_step,
+        [IMPORTER] = import_step, [DECIDER] = decider_step, [SENDER] = send_step,
+            [FORWARDER] = webhook_step,
         [POLLER] = poll_step, [SWEEPER] = sweep_step, [HEARTBEAT] = heartbeat_step };
     struct loop *loop = &workers->loops[which];
-    bool by_clock = which == SWEEPER || which == HEARTBEAT;
+    bool by_clock = which == SWEEPER || which == HEARTBEAT || which == POLLER;
     pthread_attr_t attributes;
     int status;
 
@@ -248,7 +257,8 @@ static int start_loop(struct workers *workers, int which, const char *name, stru
     status = pthread_create(&loop->thread, &attributes, by_clock ? run_by_clock : run_loop, loop);
     pthread_attr_destroy(&attributes);
     if (status)
-        return err_set(err, ERR_INTERNAL, "The worker \"%s\" could not be started: error %d.", name, status);
+        return err_set(err, ERR_INTERNAL, "The worker \"%s\" could not be started: error %d.", name,
+                       status);
     pthread_setname_np(loop->thread, name);
     return 0;
 }
@@ -262,7 +272,8 @@ static int send_slots(const struct hub *hub)
 
 struct workers *workers_start(struct hub *hub, struct err *err)
 {
-    static const char *const names[LOOPS] = { "import", "decide", "claim", "forward", "poll", "sweep", "heartbeat" };
+    static const char *const names[LOOPS] = { "import", "decide", "claim", "forward", "poll",
+        "sweep", "heartbeat" };
     const struct pool_options agents = { "agent", 1, AGENT_THREADS, LIMIT_WORK_QUEUE, 0 };
     const struct pool_options pollers = { "poll", 1, POLL_THREADS, POLLED_MAX, 0 };
     struct workers *workers = mem_alloc(sizeof *workers);
@@ -284,6 +295,13 @@ struct workers *workers_start(struct hub *hub, struct err *err)
     return NULL;
 }
 
+/* Nobody asks an agent or polls a channel. */
+static bool is_idle(struct workers *workers)
+{
+    return pool_waiting(workers->agents) + pool_running(workers->agents) == 0 &&
+           pool_waiting(workers->pollers) + pool_running(workers->pollers) == 0;
+}
+
 bool workers_stop(struct workers *workers, int timeout_ms)
 {
     int64_t until_us = clock_mono_us() + (int64_t)timeout_ms * 1000, left_ms;
@@ -295,10 +313,9 @@ bool workers_stop(struct workers *workers, int timeout_ms)
     wake_signal(workers->hub->wake);
     for (int i = 0; i < workers->started; i++)
         pthread_join(workers->loops[i].thread, NULL);
-    while (pool_waiting(workers->agents) + pool_running(workers->agents) + pool_waiting(workers->pollers) +
-               pool_running(workers->pollers) > 0 && clock_mono_us() < until_us)
+    while (!is_idle(workers) && clock_mono_us() < until_us)
         pause_ms(10);
-    idle = pool_waiting(workers->agents) + pool_running(workers->agents) + pool_running(workers->pollers) == 0;
+    idle = is_idle(workers);
     left_ms = (until_us - clock_mono_us()) / 1000;
     if (!sender_stop(workers->sender, left_ms > 0 ? (int)left_ms : 0) || !idle)
         return false;

@@ -1,5 +1,5 @@
-/* worker_inside.h - what the parts of core/worker share, and what core/decide hands to the sender; included by worker*.c and
- * decide.c alone. */
+/* worker_inside.h - what the parts of core/worker share, and what core/decide hands to the sender;
+ * included by worker*.c and decide.c alone. */
 #pragma once
 
 #include "core/queue_lane.h"
@@ -8,22 +8,26 @@
 /* The sender: slots for what is under way, and a pool of blocking threads. Any thread may call. */
 struct sender;
 
+/* A sender with so many slots; sender_stop frees it. */
 struct sender *sender_new(struct hub *hub, int slots);
 
-/* Take no more; give back what has not begun; wait for the rest up to `timeout_ms`, then free. False: something still runs;
- * nothing was freed. */
+/* Take no more; give back what has not begun; wait for the rest up to `timeout_ms`, then free.
+ * False: something still runs; nothing was freed. */
 bool sender_stop(struct sender *sender, int timeout_ms);
 
-/* Up to `wanted` free slots for a channel, which never gets more than an eighth of all. Returns how many. */
+/* Up to `wanted` free slots for a channel, which never gets more than an eighth of all. Returns how
+ * many. */
 int sender_reserve(struct sender *sender, int64_t channel_id, int wanted);
 
-/* Start what a claim took into reserved slots, and free the slots of its orders that it left. Copies. */
+/* Start what a claim took into reserved slots, and free the slots of its orders that it left.
+ * Copies. */
 void sender_start(struct sender *sender, const struct queue_claim *claim);
 
 /* Claim what fits into the free slots and start it. Returns how many, -1; lowers `*next_ms`. */
 int sender_step(struct sender *sender, int64_t *next_ms, struct err *err);
 
-/* Jobs whose lease this process renews while it works on them. NULL: nobody renews (single steps). */
+/* Jobs whose lease this process renews while it works on them. NULL: nobody renews (single
+ * steps). */
 void worker_hold(struct sender *sender, int64_t job_id, int64_t attempt);
 void worker_release(struct sender *sender, int64_t job_id);
 
@@ -33,8 +37,7 @@ int sender_heartbeat(struct sender *sender, struct err *err);
 /* worker_sweep.c: one poll of one channel: 1 something came, 0 nothing, -1. */
 int worker_poll_channel(struct hub *hub, int64_t tenant_id, int64_t channel_id, struct err *err);
 
-/* worker_sweep.c: the enabled channels that are polled, as pairs of tenant and channel; in the arena. */
-int worker_polled(struct hub *hub, struct arena *arena, int64_t (**pairs)[2], size_t *count, struct err *err);
-
-/* What channels want to send now, as orders that fit into `free` slots, `each` for one channel. Pure. */
-size_t worker_orders(const struct queue_ready *ready, size_t count, int slots, int each, struct queue_order *orders);
+/* worker_sweep.c: the enabled channels that are polled, as pairs of tenant and channel; in the
+ * arena. */
+int worker_polled(struct hub *hub, struct arena *arena, int64_t (**pairs)[2], size_t *count,
+                  struct err *err);

@@ -16,7 +16,6 @@
 #include <time.h>
 
 #define HELD_MAX 256
-#define READY_MAX 256
 #define FORWARDS 16
 
 struct channel_use {
@@ -33,7 +32,8 @@ struct sender {
     struct channel_use channels[LIMIT_SEND_WORKERS];
     struct queue_held held[HELD_MAX];
     size_t held_count;
-    bool stopping, starved;         /* starved: somebody found no slot and is to be woken when one is free */
+    /* starved: somebody found no slot and is to be woken when one is free */
+    bool stopping, starved;
 };
 
 /* A claimed send in the pool. */
@@ -43,7 +43,7 @@ struct task {
     struct queue_send send;
 };
 
-/* --- Slots -------------------------------------------------------------------------------------------------------- */
+/* --- Slots ------------------------------------------------------------------------------------ */
 
 struct sender *sender_new(struct hub *hub, int slots)
 {
@@ -117,7 +117,7 @@ static void free_slots(struct sender *sender, int64_t channel_id, int count)
         wake_signal(sender->hub->wake);
 }
 
-/* --- Leases --------------------------------------------------------------------------------------------------------- */
+/* --- Leases ----------------------------------------------------------------------------------- */
 
 void worker_hold(struct sender *sender, int64_t job_id, int64_t attempt)
 {
@@ -152,7 +152,7 @@ int sender_heartbeat(struct sender *sender, struct err *err)
     return queue_heartbeat(sender->hub->db, held, count, err);
 }
 
-/* --- Sending ---------------------------------------------------------------------------------------------------------- */
+/* --- Sending ---------------------------------------------------------------------------------- */
 
 static bool is_stopping(struct sender *sender)
 {
@@ -174,7 +174,8 @@ static void run_task(void *arg)
                                      : send_run(sender->hub, &task->send, &err);
 
     if (failed)
-        log_error("the result of a send was not stored; its lease runs out", LOG_N("job", task->send.job_id),
+        log_error("the result of a send was not stored; its lease runs out",
+                  LOG_N("job", task->send.job_id),
                   LOG_T("detail", err.detail));
     worker_release(sender, task->send.job_id);
     arena_free(task->arena);
@@ -212,37 +213,41 @@ void sender_start(struct sender *sender, const struct queue_claim *claim)
         start(sender, &claim->sends[i]);
 }
 
-/* --- Claiming ----------------------------------------------------------------------------------------------------------- */
+/* --- Claiming --------------------------------------------------------------------------------- */
 
 static struct queue_order order_of(const struct queue_ready *ready)
 {
-    return (struct queue_order){ .channel_id = ready->channel_id, .probes = ready->probes, .limited = ready->limited };
+    return (struct queue_order){ .channel_id = ready->channel_id, .probes = ready->probes,
+        .limited = ready->limited };
 }
 
-size_t worker_orders(const struct queue_ready *ready, size_t count, int slots, int each, struct queue_order *orders)
+/* Without threads: as many as a sender would have under way. */
+static size_t plan_orders(const struct queue_waiting *waiting, struct queue_order *orders)
 {
-    for (size_t i = 0; i < count; i++)
-        orders[i] = order_of(&ready[i]);
+    int slots = LIMIT_SEND_WORKERS, each = LIMIT_SEND_WORKERS / 8;
+
+    for (size_t i = 0; i < waiting->count; i++)
+        orders[i] = order_of(&waiting->ready[i]);
     for (int round = 0; round < each && slots > 0; round++)
-        for (size_t i = 0; i < count && slots > 0; i++)
+        for (size_t i = 0; i < waiting->count && slots > 0; i++)
             if (round == 0 || !orders[i].probes) {
                 orders[i].slots++;
                 slots--;
             }
-    return count;
+    return waiting->count;
 }
 
 /* One slot for each channel in turn, as long as there are any. */
-static size_t reserve_orders(struct sender *sender, const struct queue_ready *ready, size_t count,
+static size_t reserve_orders(struct sender *sender, const struct queue_waiting *waiting,
                              struct queue_order *orders)
 {
     bool any = true;
 
-    for (size_t i = 0; i < count; i++)
-        orders[i] = order_of(&ready[i]);
+    for (size_t i = 0; i < waiting->count; i++)
+        orders[i] = order_of(&waiting->ready[i]);
     while (any) {
         any = false;
-        for (size_t i = 0; i < count; i++) {
+        for (size_t i = 0; i < waiting->count; i++) {
             if (orders[i].probes && orders[i].slots > 0)
                 continue;
             if (sender_reserve(sender, orders[i].channel_id, 1) == 1) {
@@ -251,51 +256,46 @@ static size_t reserve_orders(struct sender *sender, const struct queue_ready *re
             }
         }
     }
-    return count;
+    return waiting->count;
 }
 
-static int peek(struct hub *hub, struct queue_ready *ready, size_t *count, int64_t *next_ms, struct err *err)
+static int peek(struct hub *hub, struct queue_waiting *waiting, struct err *err)
 {
     struct db_session *session = db_read(hub->db, 0, err);
     int failed;
 
+    waiting->next_ms = INT64_MAX;
     if (!session)
         return -1;
-    failed = queue_peek(session, ready, READY_MAX, count, next_ms, err);
+    failed = queue_peek(session, waiting, err);
     db_read_end(session);
     return failed;
 }
 
 /* What waits now, after what has become due has joined. */
-static int look(struct hub *hub, struct queue_ready *ready, size_t *count, int64_t *next_ms, struct err *err)
+static int look(struct hub *hub, struct queue_waiting *waiting, int64_t *next_ms, struct err *err)
 {
-    int64_t next = INT64_MAX;
-
-    if (peek(hub, ready, count, &next, err))
+    if (peek(hub, waiting, err))
         return -1;
-    if (next <= clock_ms()) {
-        next = INT64_MAX;
-        if (queue_join(hub, err) < 0 || peek(hub, ready, count, &next, err))
-            return -1;
-    }
-    if (next < *next_ms)
-        *next_ms = next;
+    if (waiting->next_ms <= clock_ms() && (queue_join(hub, err) < 0 || peek(hub, waiting, err)))
+        return -1;
+    if (waiting->next_ms < *next_ms)
+        *next_ms = waiting->next_ms;
     return 0;
 }
 
 int sender_step(struct sender *sender, int64_t *next_ms, struct err *err)
 {
-    struct queue_ready ready[READY_MAX];
-    struct queue_order orders[READY_MAX];
+    struct queue_waiting waiting;
+    struct queue_order orders[QUEUE_READY_MAX];
     struct queue_claim claim = { .orders = orders };
-    size_t count;
     int failed;
 
-    if (look(sender->hub, ready, &count, next_ms, err))
+    if (look(sender->hub, &waiting, next_ms, err))
         return -1;
-    if (count == 0)
+    if (waiting.count == 0)
         return 0;
-    claim.order_count = reserve_orders(sender, ready, count, orders);
+    claim.order_count = reserve_orders(sender, &waiting, orders);
     claim.arena = arena_new(0);
     failed = queue_claim(sender->hub, &claim, err);
     if (failed)
@@ -307,15 +307,14 @@ int sender_step(struct sender *sender, int64_t *next_ms, struct err *err)
 
 int worker_send_step(struct hub *hub, int64_t *next_ms, struct err *err)
 {
-    struct queue_ready ready[READY_MAX];
-    struct queue_order orders[READY_MAX];
+    struct queue_waiting waiting;
+    struct queue_order orders[QUEUE_READY_MAX];
     struct queue_claim claim = { .orders = orders };
-    size_t count;
     int failed, forwarded;
 
-    if (look(hub, ready, &count, next_ms, err))
+    if (look(hub, &waiting, next_ms, err))
         return -1;
-    claim.order_count = worker_orders(ready, count, LIMIT_SEND_WORKERS, LIMIT_SEND_WORKERS / 8, orders);
+    claim.order_count = plan_orders(&waiting, orders);
     claim.arena = arena_new(0);
     failed = queue_claim(hub, &claim, err);
     for (size_t i = 0; i < claim.count && !failed; i++)
@@ -327,7 +326,7 @@ int worker_send_step(struct hub *hub, int64_t *next_ms, struct err *err)
     return forwarded < 0 ? -1 : (int)claim.count + forwarded;
 }
 
-/* --- Stopping ------------------------------------------------------------------------------------------------------------- */
+/* --- Stopping --------------------------------------------------------------------------------- */
 
 bool sender_stop(struct sender *sender, int timeout_ms)
 {

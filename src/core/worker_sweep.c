@@ -12,10 +12,11 @@
 #define POLL_MS 5000
 #define POLLED_MAX 1000
 #define EXPIRED_MAX 200
-#define IDEMPOTENCY_MS (48 * 3600000LL)     /* at least a day; a client whose clock is off gets another */
+/* at least a day; a client whose clock is off gets another */
+#define IDEMPOTENCY_MS (48 * 3600000LL)
 #define OLD_ROWS 500
 
-/* --- Leases that ran out ------------------------------------------------------------------------------------------ */
+/* --- Leases that ran out ---------------------------------------------------------------------- */
 
 static int take_over_sends(struct hub *hub, struct err *err)
 {
@@ -34,7 +35,7 @@ static int take_over_sends(struct hub *hub, struct err *err)
     return failed ? -1 : (int)count;
 }
 
-/* --- Messages that became too old while they waited ------------------------------------------------------------------ */
+/* --- Messages that became too old while they waited ------------------------------------------- */
 
 struct expiring {
     struct message messages[EXPIRED_MAX];
@@ -47,15 +48,18 @@ static int read_expiring(struct hub *hub, struct expiring *e, struct err *err)
 {
     struct db_session *session = db_read(hub->db, 0, err);
     struct db_rows *rows = session ? db_query(session,
-        "SELECT m.id, m.tenant_id, m.conversation_id FROM jobs j JOIN messages m ON m.id = j.message_id "
-        "WHERE j.kind = 1 AND j.state IN (0, 2) AND m.state = 4 AND m.expires_ms <= $1 LIMIT $2",
+        "SELECT m.id, m.tenant_id, m.conversation_id FROM jobs j JOIN messages m ON m.id = "
+        "j.message_id WHERE j.kind = 1 AND j.state IN (0, 2) AND m.state = 4 AND m.expires_ms <= "
+        "$1 LIMIT $2",
         DB_ARGS(db_int(clock_ms()), db_int(EXPIRED_MAX)), err) : NULL;
     int more = -1;
 
     while (rows && (more = db_next(rows, err)) == 1) {
         e->lanes[e->count] = db_col_int(rows, 2);
-        e->messages[e->count++] = (struct message){ .id = db_col_int(rows, 0), .tenant_id = db_col_int(rows, 1),
-            .conversation_id = db_col_int(rows, 2), .direction = MESSAGE_OUT, .state = MESSAGE_QUEUED };
+        e->messages[e->count++] = (struct message){ .id = db_col_int(rows, 0),
+            .tenant_id = db_col_int(rows, 1),
+            .conversation_id = db_col_int(rows, 2), .direction = MESSAGE_OUT,
+                .state = MESSAGE_QUEUED };
     }
     if (session)
         db_read_end(session);
@@ -65,8 +69,10 @@ static int read_expiring(struct hub *hub, struct expiring *e, struct err *err)
 static int expire_tx(struct db_session *tx, void *arg, struct err *err)
 {
     struct expiring *e = arg;
-    const struct message_change change = { .to = MESSAGE_EXPIRED, .at_ms = clock_ms(), .error_code = STR("expired"),
-        .error_hint = STR("It could not be sent before its expiry; send it again if it still matters.") };
+    const struct message_change change = { .to = MESSAGE_EXPIRED, .at_ms = clock_ms(),
+        .error_code = STR("expired"),
+        .error_hint =
+            STR("It could not be sent before its expiry; send it again if it still matters.") };
 
     e->expired = 0;
     if (queue_lock_lanes(tx, e->lanes, e->count, err))
@@ -75,7 +81,8 @@ static int expire_tx(struct db_session *tx, void *arg, struct err *err)
         int moved = message_advance(tx, &e->messages[i], MESSAGE_QUEUED, &change, err);
         if (moved < 0)
             return -1;
-        if (moved == 1 && db_exec(tx, "DELETE FROM jobs WHERE message_id = $1 AND kind = 1 AND state IN (0, 2)",
+        if (moved == 1 &&
+            db_exec(tx, "DELETE FROM jobs WHERE message_id = $1 AND kind = 1 AND state IN (0, 2)",
                                   DB_ARGS(db_int(e->messages[i].id)), err) < 0)
             return -1;
         e->expired += moved;
@@ -96,13 +103,15 @@ static int expire_messages(struct hub *hub, struct err *err)
     return failed ? -1 : expired;
 }
 
-/* --- Old rows ------------------------------------------------------------------------------------------------------------ */
+/* --- Old rows --------------------------------------------------------------------------------- */
 
 static int forget_tx(struct db_session *tx, void *arg, struct err *err)
 {
     int64_t now_ms = *(const int64_t *)arg;
 
-    if (db_exec(tx, "DELETE FROM idempotency WHERE (tenant_id, key_id, name) IN (SELECT i.tenant_id, i.key_id, i.name "
+    if (db_exec(tx,
+                "DELETE FROM idempotency WHERE (tenant_id, key_id, name) IN (SELECT i.tenant_id, "
+                "i.key_id, i.name "
                     "FROM idempotency i WHERE i.created_ms < $1 LIMIT $2)",
                 DB_ARGS(db_int(now_ms - IDEMPOTENCY_MS), db_int(OLD_ROWS)), err) < 0)
         return -1;
@@ -111,9 +120,13 @@ static int forget_tx(struct db_session *tx, void *arg, struct err *err)
 
 static int old_rows(struct db_session *session, int64_t now_ms, int64_t *count, struct err *err)
 {
-    return db_query_int(session, "SELECT (SELECT count(*) FROM (SELECT 1 FROM idempotency WHERE created_ms < $1 LIMIT 1) i) "
-                                 "+ (SELECT count(*) FROM (SELECT 1 FROM limit_use WHERE window_ms < $2 LIMIT 1) u)",
-                        DB_ARGS(db_int(now_ms - IDEMPOTENCY_MS), db_int(now_ms - limit_width_ms(LIMIT_PER_DAY))), 0, count,
+    return db_query_int(session,
+                        "SELECT (SELECT count(*) FROM (SELECT 1 FROM idempotency WHERE created_ms "
+                        "< $1 LIMIT 1) i) "
+                                 "+ (SELECT count(*) FROM (SELECT 1 FROM limit_use WHERE "
+                                 "window_ms < $2 LIMIT 1) u)",
+                        DB_ARGS(db_int(now_ms - IDEMPOTENCY_MS),
+                                db_int(now_ms - limit_width_ms(LIMIT_PER_DAY))), 0, count,
                         err);
 }
 
@@ -136,7 +149,8 @@ static int has_early(struct hub *hub, int64_t *any, struct err *err)
 
     if (!session)
         return -1;
-    failed = db_query_int(session, "SELECT count(*) FROM (SELECT 1 FROM early_receipts LIMIT 1) e", DB_NO_ARGS, 0, any, err);
+    failed = db_query_int(session, "SELECT count(*) FROM (SELECT 1 FROM early_receipts LIMIT 1) e",
+                          DB_NO_ARGS, 0, any, err);
     db_read_end(session);
     return failed;
 }
@@ -152,7 +166,8 @@ static int join_late(struct hub *hub, struct err *err)
 
 int worker_sweep_step(struct hub *hub, int64_t *next_ms, struct err *err)
 {
-    int (*const parts[])(struct hub *, struct err *) = { take_over_sends, queue_join, expire_messages, join_late };
+    int (*const parts[])(struct hub *, struct err *) = { take_over_sends, queue_join,
+        expire_messages, join_late };
     int64_t again_ms = clock_ms() + SWEEP_MS;
     int done = 0, decided = queue_recover(hub, JOB_DECIDE, err), forwarded;
 
@@ -170,9 +185,10 @@ int worker_sweep_step(struct hub *hub, int64_t *next_ms, struct err *err)
     return forget(hub, err) ? -1 : done + decided + forwarded;
 }
 
-/* --- Polling --------------------------------------------------------------------------------------------------------------- */
+/* --- Polling ---------------------------------------------------------------------------------- */
 
-int worker_polled(struct hub *hub, struct arena *arena, int64_t (**pairs)[2], size_t *count, struct err *err)
+int worker_polled(struct hub *hub, struct arena *arena, int64_t (**pairs)[2], size_t *count,
+                  struct err *err)
 {
     struct db_session *session = db_read(hub->db, 0, err);
     struct db_rows *rows = session ? db_query(session,
@@ -194,7 +210,8 @@ int worker_polled(struct hub *hub, struct arena *arena, int64_t (**pairs)[2], si
     return more < 0 ? -1 : 0;
 }
 
-static int read_cursor(struct hub *hub, struct arena *arena, const struct channel *channel, struct str *cursor,
+static int read_cursor(struct hub *hub, struct arena *arena, const struct channel *channel,
+                       struct str *cursor,
                        struct err *err)
 {
     struct db_session *session = db_read(hub->db, channel->tenant_id, err);
@@ -212,10 +229,12 @@ static int read_cursor(struct hub *hub, struct arena *arena, const struct channe
 }
 
 /* The cursor and what lies before it are committed together. */
-static int store_polled(struct hub *hub, const struct channel *channel, const struct events *events, struct str cursor,
+static int store_polled(struct hub *hub, const struct channel *channel, const struct events *events,
+                        struct str cursor,
                         struct err *err)
 {
-    struct inbox_write write = { .tenant_id = channel->tenant_id, .channel_id = channel->id, .events = events->items,
+    struct inbox_write write = { .tenant_id = channel->tenant_id, .channel_id = channel->id,
+        .events = events->items,
         .count = events->count, .cursor = cursor };
 
     write.results = arena_array(events->arena, events->count, sizeof *write.results);
@@ -235,7 +254,8 @@ int worker_poll_channel(struct hub *hub, int64_t tenant_id, int64_t channel_id, 
     before = cursor;
     if (found == 1 && channel.driver->poll(&channel, &cursor, hub->exchange, &events, err))
         found = -1;
-    if (found == 1 && (events.count > 0 || !str_eq(cursor, before)) && store_polled(hub, &channel, &events, cursor, err))
+    if (found == 1 && (events.count > 0 || !str_eq(cursor, before)) &&
+        store_polled(hub, &channel, &events, cursor, err))
         found = -1;
     arena_free(arena);
     return found < 0 ? -1 : events.count > 0;

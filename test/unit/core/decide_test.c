@@ -17,35 +17,41 @@ static const char *reason(void)
 /* Every inbound message has exactly one decision, and nothing is left to do. */
 static void check_decided(void)
 {
-    assert_int_equal(number("SELECT count(*) FROM messages WHERE direction = 0 AND (state <> 2 OR decision_id IS NULL)"), 0);
+    assert_int_equal(number("SELECT count(*) FROM messages WHERE direction = 0 AND (state <> 2 OR "
+                            "decision_id IS NULL)"), 0);
     assert_int_equal(number("SELECT count(*) FROM messages m WHERE direction = 0 AND NOT EXISTS "
                             "(SELECT 1 FROM decisions d WHERE d.id = m.decision_id)"), 0);
-    assert_int_equal(number("SELECT coalesce(sum(messages), 0) - (SELECT count(*) FROM messages WHERE direction = 0) "
+    assert_int_equal(number("SELECT coalesce(sum(messages), 0) - (SELECT count(*) FROM messages "
+                            "WHERE direction = 0) "
                             "FROM decisions"), 0);
     assert_int_equal(number("SELECT count(*) FROM jobs WHERE kind = 2"), 0);
 }
 
-/* --- Policies ------------------------------------------------------------------------------------------------------------ */
+/* --- Policies --------------------------------------------------------------------------------- */
 
 static void follows_the_policy(void **state)
 {
-    int64_t fixed = add_channel("test", "policy = 0, auto_reply = 'we are open'"), later, person, empty;
+    int64_t fixed = add_channel("test", "policy = 0, auto_reply = 'we are open'"), later, person,
+        empty;
 
     (void)state;
     say(fixed, "+49301", "hi");
     run_all();
     assert_int_equal(action(), DECISION_AUTO_REPLY);
     assert_string_equal(peer.sent[0].text, "we are open");
-    assert_int_equal(number("SELECT count(*) FROM messages WHERE direction = 1 AND origin = 5 AND cause_id IS NOT NULL "
+    assert_int_equal(number("SELECT count(*) FROM messages WHERE direction = 1 AND origin = 5 AND "
+                            "cause_id IS NOT NULL "
                             "AND decision_id = (SELECT max(id) FROM decisions)"), 1);
-    assert_int_equal(number("SELECT reply_id FROM decisions"), number("SELECT id FROM messages WHERE direction = 1"));
+    assert_int_equal(number("SELECT reply_id FROM decisions"),
+                     number("SELECT id FROM messages WHERE direction = 1"));
 
     later = add_channel("test", "policy = 1, auto_reply = 'we call back'");
     say(later, "+49301", "hi");
     run_all();
     assert_int_equal(action(), DECISION_FOLLOW_UP);
     assert_string_equal(peer.sent[1].text, "we call back");
-    assert_int_equal(NUMBER("SELECT state FROM conversations WHERE channel_id = %lld", (long long)later),
+    assert_int_equal(NUMBER("SELECT state FROM conversations WHERE channel_id = %lld",
+                            (long long)later),
                      CONVERSATION_WAITING);
 
     person = add_channel("test", "policy = 2, agent = 'test'");
@@ -62,7 +68,8 @@ static void follows_the_policy(void **state)
 
 static void the_agent_answers(void **state)
 {
-    int64_t channel = add_channel("test", "policy = 0, agent = 'test'"), asked = say(channel, "+49301", "hello?");
+    int64_t channel = add_channel("test", "policy = 0, agent = 'test'"),
+        asked = say(channel, "+49301", "hello?");
 
     (void)state;
     run_all();
@@ -72,7 +79,8 @@ static void the_agent_answers(void **state)
     assert_int_equal(action(), DECISION_AUTO_REPLY);
     assert_string_equal(text_of("SELECT agent FROM decisions"), "test");
     assert_int_equal(number("SELECT origin FROM messages WHERE direction = 1"), ORIGIN_AGENT);
-    assert_int_equal(NUMBER("SELECT count(*) FROM events WHERE object_id = %lld AND kind IN ('message.processing', "
+    assert_int_equal(NUMBER("SELECT count(*) FROM events WHERE object_id = %lld AND kind IN "
+                            "('message.processing', "
                             "'message.processed')", (long long)asked), 2);
     agent.outcome = AGENT_SILENT;
     say(channel, "+49301", "thanks");
@@ -112,7 +120,7 @@ static void each_conversation_gets_its_answer(void **state)
     check_decided();
 }
 
-/* --- Debounce ---------------------------------------------------------------------------------------------------------------- */
+/* --- Debounce --------------------------------------------------------------------------------- */
 
 static void three_in_two_seconds_are_one(void **state)
 {
@@ -146,7 +154,8 @@ static void the_timer_restarts_for_ten_seconds_only(void **state)
         before += decide_once() && i < 6;
     }
     assert_int_equal(before, 0);
-    assert_int_equal(number("SELECT created_ms FROM decisions ORDER BY id LIMIT 1"), START_MS + 10500);
+    assert_int_equal(number("SELECT created_ms FROM decisions ORDER BY id LIMIT 1"),
+                     START_MS + 10500);
 }
 
 static void twenty_are_enough(void **state)
@@ -174,7 +183,7 @@ static void a_flood_is_decided_in_parts(void **state)
     check_decided();
 }
 
-/* --- People come first ---------------------------------------------------------------------------------------------------------- */
+/* --- People come first ------------------------------------------------------------------------ */
 
 static void a_persons_answer_silences_the_machine(void **state)
 {
@@ -236,7 +245,8 @@ static void two_machines_stop(void **state)
 static void automatic_mail_is_not_answered(void **state)
 {
     int64_t channel = add_channel("test", "policy = 0, agent = 'test'");
-    const struct channel_event event = { .kind = CHANNEL_MESSAGE, .address = STR("+49301"), .text = STR("out of office"),
+    const struct channel_event event = { .kind = CHANNEL_MESSAGE, .address = STR("+49301"),
+        .text = STR("out of office"),
         .priority = PRIORITY_NORMAL, .external_id = STR("auto"), .is_automatic = true };
 
     (void)state;
@@ -250,9 +260,11 @@ static void automatic_mail_is_not_answered(void **state)
 static void groups_and_history_are_left_alone(void **state)
 {
     int64_t channel = add_channel("test", "policy = 0, agent = 'test'");
-    const struct channel_event group = { .kind = CHANNEL_MESSAGE, .address = STR("+49301"), .text = STR("all"),
+    const struct channel_event group = { .kind = CHANNEL_MESSAGE, .address = STR("+49301"),
+        .text = STR("all"),
         .priority = PRIORITY_NORMAL, .external_id = STR("g"), .group = STR("family") };
-    const struct channel_event history = { .kind = CHANNEL_MESSAGE, .address = STR("+49302"), .text = STR("old"),
+    const struct channel_event history = { .kind = CHANNEL_MESSAGE, .address = STR("+49302"),
+        .text = STR("old"),
         .priority = PRIORITY_NORMAL, .external_id = STR("h"), .is_history = true };
 
     (void)state;
@@ -264,7 +276,7 @@ static void groups_and_history_are_left_alone(void **state)
     assert_int_equal(number("SELECT count(*) FROM jobs"), 0);
 }
 
-/* --- While the agent thinks ------------------------------------------------------------------------------------------------------- */
+/* --- While the agent thinks ------------------------------------------------------------------- */
 
 static int64_t agents_channel;
 
@@ -323,7 +335,8 @@ static void a_failing_agent_hands_over(void **state)
     assert_int_equal(peer.count, 0);
     assert_int_equal(action(), DECISION_HUMAN_TAKEOVER);
     assert_non_null(strstr(reason(), "The model did not answer."));
-    assert_int_equal(NUMBER("SELECT count(*) FROM message_tags WHERE message_id = %lld AND tag = 'agent-failed'",
+    assert_int_equal(NUMBER("SELECT count(*) FROM message_tags WHERE message_id = %lld AND tag = "
+                            "'agent-failed'",
                             (long long)message), 1);
     check_decided();
 }
@@ -342,7 +355,8 @@ static void a_missing_agent_hands_over(void **state)
     check_decided();
 }
 
-/* The worker dies while its agent thinks: the lease runs out, and the conversation is decided once. */
+/* The worker dies while its agent thinks: the lease runs out, and the conversation is decided
+ * once. */
 static void a_dead_worker_costs_no_answer(void **state)
 {
     int64_t channel = add_channel("test", "policy = 0, agent = 'test'");
@@ -363,7 +377,7 @@ static void a_dead_worker_costs_no_answer(void **state)
     check_decided();
 }
 
-/* --- Poison --------------------------------------------------------------------------------------------------------------------------- */
+/* --- Poison ----------------------------------------------------------------------------------- */
 
 static void poison_parks_its_own_conversation_only(void **state)
 {
@@ -373,9 +387,11 @@ static void poison_parks_its_own_conversation_only(void **state)
     bad = say(channel, "+49301", "poison");
     say(channel, "+49302", "fine");
     /* The decision on it can never be stored: its reply collides with a position that is taken. */
-    MUST("INSERT INTO messages (id, tenant_id, conversation_id, position, channel_id, direction, state, type, origin, address, "
-         "text, received_ms, updated_ms) SELECT 999999999, 1, conversation_id, position + 1, channel_id, 1, 6, 'text', 1, "
-         "address, 'in the way', 0, 0 FROM messages WHERE id = %lld", (long long)bad);
+    MUST("INSERT INTO messages (id, tenant_id, conversation_id, position, channel_id, direction, "
+         "state, type, origin, address, "
+         "text, received_ms, updated_ms) SELECT 999999999, 1, conversation_id, position + 1, "
+         "channel_id, 1, 6, 'text', 1, address, 'in the way', 0, 0 FROM messages WHERE id = %lld",
+         (long long)bad);
     for (int i = 0; i < 20; i++) {
         run_all();
         pass_ms(120000);
@@ -393,13 +409,15 @@ static void a_thousand_messages_a_thousand_decisions(void **state)
     int64_t channel = add_channel("test", "policy = 2");
     struct channel_event events[1000];
     struct inbox_result results[1000];
-    struct inbox_write write = { .tenant_id = TENANT, .channel_id = channel, .events = events, .count = 1000,
+    struct inbox_write write = { .tenant_id = TENANT, .channel_id = channel, .events = events,
+        .count = 1000,
         .results = results };
     struct err err = { 0 };
 
     (void)state;
     for (int i = 0; i < 1000; i++)
-        events[i] = (struct channel_event){ .kind = CHANNEL_MESSAGE, .text = STR("hi"), .priority = PRIORITY_NORMAL,
+        events[i] = (struct channel_event){ .kind = CHANNEL_MESSAGE, .text = STR("hi"),
+            .priority = PRIORITY_NORMAL,
             .address = str_c(arena_printf(arena, "+49%d", 5000 + i % 700)),
             .external_id = str_c(arena_printf(arena, "many-%d", i)) };
     assert_int_equal(inbox_accept(&hub, arena, &write, &err), 0);
@@ -416,10 +434,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(follows_the_policy), TEST(the_agent_answers), TEST(the_trace_names_its_steps_in_order),
         TEST(each_conversation_gets_its_answer), TEST(three_in_two_seconds_are_one),
-        TEST(the_timer_restarts_for_ten_seconds_only), TEST(twenty_are_enough), TEST(a_flood_is_decided_in_parts),
-        TEST(a_persons_answer_silences_the_machine), TEST(opted_out_contacts_hear_no_machine), TEST(two_machines_stop),
-        TEST(automatic_mail_is_not_answered), TEST(groups_and_history_are_left_alone), TEST(an_overtaken_answer_is_dropped),
-        TEST(a_persons_answer_overtakes_the_agent), TEST(a_failing_agent_hands_over), TEST(a_missing_agent_hands_over),
+        TEST(the_timer_restarts_for_ten_seconds_only), TEST(twenty_are_enough),
+            TEST(a_flood_is_decided_in_parts),
+        TEST(a_persons_answer_silences_the_machine), TEST(opted_out_contacts_hear_no_machine),
+            TEST(two_machines_stop),
+        TEST(automatic_mail_is_not_answered), TEST(groups_and_history_are_left_alone),
+            TEST(an_overtaken_answer_is_dropped),
+        TEST(a_persons_answer_overtakes_the_agent), TEST(a_failing_agent_hands_over),
+            TEST(a_missing_agent_hands_over),
         TEST(a_dead_worker_costs_no_answer), TEST(poison_parks_its_own_conversation_only),
         TEST(a_thousand_messages_a_thousand_decisions),
     };

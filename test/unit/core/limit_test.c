@@ -2,11 +2,17 @@
 
 #include "core/limit.h"
 
+static struct limit_answer ask(enum limit_scope scope, const struct limit_window *window,
+                               int64_t max, int64_t now_ms)
+{
+    const struct limit_question question = { scope, max, now_ms, 1 };
+
+    return limit_left(&question, window);
+}
+
 static int64_t left_at(const struct limit_window *window, int64_t max, int64_t now_ms)
 {
-    int64_t next_ms;
-
-    return limit_left(LIMIT_PER_HOUR, max, window, now_ms, 1, &next_ms);
+    return ask(LIMIT_PER_HOUR, window, max, now_ms).left;
 }
 
 static void the_next_waits_an_hour(void **state)
@@ -18,34 +24,38 @@ static void the_next_waits_an_hour(void **state)
     assert_int_equal(left_at(&window, 50, now_ms), 50);
     for (int i = 0; i < 50; i++)
         limit_use(LIMIT_PER_HOUR, &window, now_ms, 1);
-    assert_int_equal(limit_left(LIMIT_PER_HOUR, 50, &window, now_ms, 1, &next_ms), 0);
+    assert_int_equal(left_at(&window, 50, now_ms), 0);
+    next_ms = ask(LIMIT_PER_HOUR, &window, 50, now_ms).next_ms;
     assert_int_equal(next_ms, now_ms + 3600000);
     assert_int_equal(left_at(&window, 50, next_ms - 1), 0);
     assert_int_equal(left_at(&window, 50, next_ms), 50);
-    assert_int_equal(limit_left(LIMIT_PER_HOUR, 0, &window, now_ms, 1, &next_ms), INT64_MAX);
+    assert_int_equal(left_at(&window, 0, now_ms), INT64_MAX);
 }
 
-/* The envelope: whatever the pattern, no window of the scope's width holds more than the limit; and the limit is used up. */
+/* The envelope: whatever the pattern, no window of the scope's width holds more than the limit; and
+ * the limit is used up. */
 static void check_envelope(enum limit_scope scope, int64_t max, int64_t step_ms)
 {
     enum { USES = 2000 };
     static int64_t used_ms[USES];
     struct limit_window window = { 0 };
-    int64_t now_ms = START_MS, width_ms = limit_width_ms(scope), next_ms;
+    int64_t now_ms = START_MS, width_ms = limit_width_ms(scope);
     int count = 0;
 
     for (int i = 0; i < 4000 && count < USES; i++) {
         now_ms += id_random_below((uint32_t)step_ms);
-        if (limit_left(scope, max, &window, now_ms, 1, &next_ms) > 0) {
+        struct limit_answer answer = ask(scope, &window, max, now_ms);
+        if (answer.left > 0) {
             limit_use(scope, &window, now_ms, 1);
             used_ms[count++] = now_ms;
         } else {
-            assert_true(next_ms > now_ms && next_ms <= now_ms + width_ms);
+            assert_true(answer.next_ms > now_ms && answer.next_ms <= now_ms + width_ms);
         }
     }
     for (int i = (int)max; i < count; i++)
         if (used_ms[i] - used_ms[i - max] < width_ms)
-            fail_msg("%lld uses within %lld ms", (long long)max + 1, (long long)(used_ms[i] - used_ms[i - max]));
+            fail_msg("%lld uses within %lld ms", (long long)max + 1,
+                     (long long)(used_ms[i] - used_ms[i - max]));
     assert_true(count > max);
 }
 
@@ -83,7 +93,7 @@ static void overrides_the_drivers_defaults(void **state)
     assert_false(limit_any(&(struct limit_rule){ { 0 } }));
 }
 
-/* --- With the database ------------------------------------------------------------------------------------------------ */
+/* --- With the database ------------------------------------------------------------------------ */
 
 static int64_t next_send(int64_t channel_id)
 {
@@ -128,7 +138,8 @@ static void the_51st_waits_and_says_until_when(void **state)
     assert_int_equal(peer.count, 50);
     assert_int_equal(state_of(last), MESSAGE_QUEUED);
     assert_int_equal(next_send(channel), START_MS + 3600000);
-    assert_int_equal(NUMBER("SELECT next_send_ms FROM channels WHERE id = %lld", (long long)channel), START_MS + 3600000);
+    assert_int_equal(NUMBER("SELECT next_send_ms FROM channels WHERE id = %lld",
+                            (long long)channel), START_MS + 3600000);
     pass_ms(3600000);
     run_all();
     assert_int_equal(peer.count, 51);
@@ -147,7 +158,8 @@ static void one_contacts_limit_stops_no_other(void **state)
     run_all();
     assert_int_equal(peer.count, 3);
     assert_int_equal(state_of(third), MESSAGE_QUEUED);
-    assert_int_equal(NUMBER("SELECT due_ms FROM jobs WHERE message_id = %lld", (long long)third), START_MS + 3600000);
+    assert_int_equal(NUMBER("SELECT due_ms FROM jobs WHERE message_id = %lld", (long long)third),
+                     START_MS + 3600000);
     pass_ms(3600000);
     run_all();
     assert_int_equal(state_of(third), MESSAGE_SENT);
@@ -158,8 +170,11 @@ static void every_part_counts(void **state)
     int64_t channel = add_channel("test", "per_hour = 4"), first, second;
 
     (void)state;
-    first = send_text(channel, "+49301", "this text has more than forty characters, so that it leaves in three parts, each of them counted");
-    second = send_text(channel, "+49302", "this one has more than forty characters too and makes two");
+    first = send_text(channel, "+49301",
+                      "this text has more than forty characters, so that it leaves in three "
+                      "parts, each of them counted");
+    second = send_text(channel, "+49302",
+                       "this one has more than forty characters too and makes two");
     assert_int_equal(NUMBER("SELECT parts FROM messages WHERE id = %lld", (long long)first), 3);
     assert_int_equal(NUMBER("SELECT parts FROM messages WHERE id = %lld", (long long)second), 2);
     run_all();
@@ -187,7 +202,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_next_waits_an_hour), cmocka_unit_test(no_window_holds_more),
-        cmocka_unit_test(a_wrong_clock_blocks_nobody), cmocka_unit_test(overrides_the_drivers_defaults),
+        cmocka_unit_test(a_wrong_clock_blocks_nobody),
+            cmocka_unit_test(overrides_the_drivers_defaults),
         cmocka_unit_test_setup_teardown(per_second_paces, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_51st_waits_and_says_until_when, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_contacts_limit_stops_no_other, set_up, tear_down),

@@ -10,13 +10,20 @@ static void knows_the_words(void **state)
         bool opted_out;
         enum optout_word word;
     } rows[] = {
-        { "STOP", false, OPTOUT_STOP }, { "  \"Stop.\"  ", false, OPTOUT_STOP }, { "opt   out", false, OPTOUT_STOP },
-        { "StopAll", false, OPTOUT_STOP }, { "ARR\xc3\x8aT", false, OPTOUT_STOP }, { "arret", false, OPTOUT_STOP },
-        { "Abmelden!", false, OPTOUT_STOP }, { "BAJA", false, OPTOUT_STOP }, { "revoke", false, OPTOUT_STOP },
-        { "\xef\xbc\xb3\xef\xbc\xb4\xef\xbc\xaf\xef\xbc\xb0", false, OPTOUT_STOP },      /* full-width STOP */
-        { "please stop texting me", false, OPTOUT_NONE }, { "stop it", false, OPTOUT_NONE }, { "", false, OPTOUT_NONE },
-        { "bus stop", false, OPTOUT_NONE }, { "START", false, OPTOUT_START }, { "unstop", true, OPTOUT_START },
-        { "Yes", false, OPTOUT_NONE }, { "yes", true, OPTOUT_START }, { "HELP", false, OPTOUT_HELP },
+        { "STOP", false, OPTOUT_STOP }, { "  \"Stop.\"  ", false, OPTOUT_STOP },
+            { "opt   out", false, OPTOUT_STOP },
+        { "StopAll", false, OPTOUT_STOP }, { "ARR\xc3\x8aT", false, OPTOUT_STOP },
+            { "arret", false, OPTOUT_STOP },
+        { "Abmelden!", false, OPTOUT_STOP }, { "BAJA", false, OPTOUT_STOP },
+            { "revoke", false, OPTOUT_STOP },
+        /* full-width STOP */
+        { "\xef\xbc\xb3\xef\xbc\xb4\xef\xbc\xaf\xef\xbc\xb0", false, OPTOUT_STOP },
+        { "please stop texting me", false, OPTOUT_NONE }, { "stop it", false, OPTOUT_NONE },
+            { "", false, OPTOUT_NONE },
+        { "bus stop", false, OPTOUT_NONE }, { "START", false, OPTOUT_START },
+            { "unstop", true, OPTOUT_START },
+        { "Yes", false, OPTOUT_NONE }, { "yes", true, OPTOUT_START },
+            { "HELP", false, OPTOUT_HELP },
         { "info?", true, OPTOUT_HELP }, { "helpful", false, OPTOUT_NONE },
     };
     struct arena *a = arena_new(0);
@@ -30,7 +37,8 @@ static void knows_the_words(void **state)
 
 static void applies_where_promised(void **state)
 {
-    const struct channel_driver sms = { .can = CHANNEL_SMS }, other = { .can = CHANNEL_OPT_OUT }, mail = { .can = 0 };
+    const struct channel_driver sms = { .can = CHANNEL_SMS }, other = { .can = CHANNEL_OPT_OUT },
+        mail = { .can = 0 };
 
     (void)state;
     assert_true(optout_applies(&sms));
@@ -50,7 +58,8 @@ static void only_the_hub_confirms(void **state)
 
 static int64_t opted_out(const char *address)
 {
-    return NUMBER("SELECT count(*) FROM contacts WHERE address = '%s' AND opted_out_ms IS NOT NULL", address);
+    return NUMBER("SELECT count(*) FROM contacts WHERE address = '%s' AND opted_out_ms IS NOT NULL",
+                  address);
 }
 
 static void stop_silences_and_start_lifts_it(void **state)
@@ -70,7 +79,8 @@ static void stop_silences_and_start_lifts_it(void **state)
     assert_int_equal(messages_sent(), 2);
     assert_true(str_starts(str_c(peer.sent[1].text), "You are unsubscribed"));
     assert_int_equal(state_of(waiting), MESSAGE_SUPPRESSED);
-    assert_int_equal(number("SELECT action FROM decisions ORDER BY id DESC LIMIT 1"), DECISION_OPT_OUT);
+    assert_int_equal(number("SELECT action FROM decisions ORDER BY id DESC LIMIT 1"),
+                     DECISION_OPT_OUT);
 
     say(channel, "+49301", "STOP");
     run_all();
@@ -88,7 +98,8 @@ static void stop_silences_and_start_lifts_it(void **state)
     send_text(channel, "+49301", "welcome back");
     run_all();
     assert_int_equal(messages_sent(), 4);
-    assert_int_equal(number("SELECT count(*) FROM events WHERE kind IN ('contact.opted_out', 'contact.opted_in')"), 2);
+    assert_int_equal(number("SELECT count(*) FROM events WHERE kind IN ('contact.opted_out', "
+                            "'contact.opted_in')"), 2);
 }
 
 static void other_channels_take_it_as_text(void **state)

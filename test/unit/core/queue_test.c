@@ -12,23 +12,28 @@
 /* A lane with ready jobs has exactly one head; what waits outside is none. */
 static void check_lanes(void)
 {
-    assert_int_equal(number("SELECT count(*) FROM (SELECT lane FROM jobs WHERE kind = 1 AND state IN (0, 1) GROUP BY lane "
-                            "HAVING sum(head) = 0 AND NOT EXISTS (SELECT 1 FROM jobs b WHERE b.kind = 1 "
-                            "AND b.lane = jobs.lane AND b.state = 2 AND b.head = 1)) broken"), 0);
-    assert_int_equal(number("SELECT count(*) FROM (SELECT lane FROM jobs WHERE kind = 1 AND head = 1 GROUP BY lane "
+    assert_int_equal(number("SELECT count(*) FROM (SELECT lane FROM jobs WHERE kind = 1 AND state "
+                            "IN (0, 1) GROUP BY lane "
+                            "HAVING sum(head) = 0 AND NOT EXISTS (SELECT 1 FROM jobs b WHERE "
+                            "b.kind = 1 AND b.lane = jobs.lane AND b.state = 2 AND b.head = 1)) "
+                            "broken"), 0);
+    assert_int_equal(number("SELECT count(*) FROM (SELECT lane FROM jobs WHERE kind = 1 AND head "
+                            "= 1 GROUP BY lane "
                             "HAVING count(*) > 1) doubled"), 0);
     assert_int_equal(number("SELECT count(*) FROM jobs WHERE state = 3 AND head = 1"), 0);
 }
 
-static int64_t send_as(int64_t channel, const char *to, const char *text, enum message_priority priority)
+static int64_t send_as(int64_t channel, const char *to, const char *text,
+                       enum message_priority priority)
 {
-    const struct outbox_request request = { .tenant_id = TENANT, .channel_id = channel, .to = str_c(to),
+    const struct outbox_request request = { .tenant_id = TENANT, .channel_id = channel,
+        .to = str_c(to),
         .text = str_c(text), .origin = ORIGIN_PERSON, .priority = priority };
 
     return send_request(&request);
 }
 
-/* --- Order ------------------------------------------------------------------------------------------------------------ */
+/* --- Order ------------------------------------------------------------------------------------ */
 
 /* What the provider saw of each conversation. */
 static struct {
@@ -97,7 +102,8 @@ static void *work(void *arg)
             print_error("worker: %s\n", err.detail);
             return (void *)1;
         }
-        /* Time stands until somebody finds nothing to do; then it goes to the next thing that becomes due. */
+        /* Time stands until somebody finds nothing to do; then it goes to the next thing that
+         * becomes due. */
         if (done == 0)
             pass_ms(50);
     }
@@ -108,7 +114,8 @@ static void queue_conversations(int64_t channel[2])
 {
     for (int message = 0; message < MESSAGES; message++)
         for (int c = 0; c < CONVERSATIONS; c++)
-            send_text(channel[c % 2], arena_printf(arena, "+49%d", 3000 + c), arena_printf(arena, "%d %d", c, message));
+            send_text(channel[c % 2], arena_printf(arena, "+49%d", 3000 + c),
+                      arena_printf(arena, "%d %d", c, message));
 }
 
 /* On PostgreSQL a second node works on the same database. */
@@ -145,7 +152,8 @@ static void keeps_order_with_8_workers(void **state)
     assert_int_equal(number("SELECT count(*) FROM messages WHERE state NOT IN (6, 11)"), 0);
 }
 
-/* The control: the claim of the text books, which knows no heads. It has to invert, or the test above proves nothing. */
+/* The control: the claim of the text books, which knows no heads. It has to invert, or the test
+ * above proves nothing. */
 static struct {
     pthread_mutex_t lock;
     int last[CONVERSATIONS], inversions, done;
@@ -158,14 +166,17 @@ struct naive_claim {
 static int naive_tx(struct db_session *tx, void *arg, struct err *err)
 {
     struct naive_claim *claim = arg;
-    struct db_rows *rows = db_query(tx, "UPDATE jobs SET state = 1 WHERE id = (SELECT id FROM jobs WHERE kind = 1 "
+    struct db_rows *rows = db_query(tx,
+                                    "UPDATE jobs SET state = 1 WHERE id = (SELECT id FROM jobs "
+                                    "WHERE kind = 1 "
                                         "AND state = 0 ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) "
                                         "RETURNING id, first_ms, messages", DB_NO_ARGS, err);
     int found = rows ? db_next(rows, err) : -1;
 
     claim->job_id = 0;
     if (found == 1)
-        *claim = (struct naive_claim){ db_col_int(rows, 0), db_col_int(rows, 1), db_col_int(rows, 2) };
+        *claim = (struct naive_claim){ db_col_int(rows, 0), db_col_int(rows, 1),
+            db_col_int(rows, 2) };
     return found < 0 ? -1 : 0;
 }
 
@@ -197,8 +208,10 @@ static void the_naive_claim_inverts(void **state)
     (void)state;
     for (int c = 0; c < CONVERSATIONS; c++)
         for (int message = 0; message < MESSAGES; message++, id++)
-            MUST("INSERT INTO jobs (id, tenant_id, kind, state, lane, lane_seq, head, rank_ms, due_ms, first_ms, messages, "
-                 "created_ms) VALUES (%d, 1, 1, 0, %d, %d, 0, 0, 0, %d, %d, 0)", id, c, message, c, message);
+            MUST("INSERT INTO jobs (id, tenant_id, kind, state, lane, lane_seq, head, rank_ms, "
+                 "due_ms, first_ms, messages, "
+                 "created_ms) VALUES (%d, 1, 1, 0, %d, %d, 0, 0, 0, %d, %d, 0)", id, c, message, c,
+                     message);
     for (int i = 0; i < WORKERS; i++)
         pthread_create(&threads[i], NULL, naive_work, (void *)(uintptr_t)(i + 1));
     for (int i = 0; i < WORKERS; i++)
@@ -207,7 +220,7 @@ static void the_naive_claim_inverts(void **state)
     assert_true(naive.inversions > 0);
 }
 
-/* --- Fencing -------------------------------------------------------------------------------------------------------------- */
+/* --- Fencing ---------------------------------------------------------------------------------- */
 
 /* Claim everything that waits on a channel, as a worker would. */
 static struct queue_claim claim_all(int64_t channel, const struct queue_order *order)
@@ -228,7 +241,8 @@ static void expire_leases(void)
 
 static struct queue_finish finish_as_sent(const struct queue_send *send)
 {
-    return (struct queue_finish){ .item = { .kind = &queue_finish_kind }, .send = send, .end = QUEUE_REMOVE,
+    return (struct queue_finish){ .item = { .kind = &queue_finish_kind }, .send = send,
+        .end = QUEUE_REMOVE,
         .now_ms = clock_ms(), .moves = true, .worked = true,
         .change = { .to = MESSAGE_SENT, .at_ms = clock_ms(), .external_id = STR("late") },
         .tried = { .outcome = ATTEMPT_DONE, .external_id = STR("late") } };
@@ -236,11 +250,14 @@ static struct queue_finish finish_as_sent(const struct queue_send *send)
 
 static const char *dump(void)
 {
-    return arena_printf(arena, "%s|%s|%s", text_of("SELECT CAST(count(*) AS TEXT) || ':' || coalesce(CAST(sum(state * 7 + "
+    return arena_printf(arena, "%s|%s|%s",
+                        text_of("SELECT CAST(count(*) AS TEXT) || ':' || coalesce(CAST(sum(state "
+                                "* 7 + "
         "coalesce(sent_ms, 0) + length(coalesce(external_id, ''))) AS TEXT), '') FROM messages"),
         text_of("SELECT CAST(count(*) AS TEXT) || ':' || coalesce(CAST(sum(outcome * 7 + attempt + "
                 "coalesce(finished_ms, 0)) AS TEXT), '') FROM attempts"),
-        text_of("SELECT CAST(count(*) AS TEXT) || ':' || coalesce(CAST(sum(state * 7 + head * 3 + attempt) AS TEXT), '') "
+        text_of("SELECT CAST(count(*) AS TEXT) || ':' || coalesce(CAST(sum(state * 7 + head * 3 + "
+                "attempt) AS TEXT), '') "
                 "FROM jobs"));
 }
 
@@ -259,7 +276,8 @@ static void a_late_finisher_touches_no_row(void **state)
     assert_int_equal(first.count, 1);
     assert_int_equal(first.sends[0].attempt, 1);
     expire_leases();
-    sweep_once();                   /* taken for dead: the provider knows our key, so it is tried again */
+    /* taken for dead: the provider knows our key, so it is tried again */
+    sweep_once();
     pass_ms(5000);
     sweep_once();
     second = claim_all(channel, &order);
@@ -300,14 +318,15 @@ static void a_heartbeat_keeps_the_lease(void **state)
     assert_int_equal(claim.count, 2);
     expire_leases();
     held[0] = (struct queue_held){ claim.sends[0].job_id, claim.sends[0].attempt };
-    held[1] = (struct queue_held){ claim.sends[1].job_id, claim.sends[1].attempt - 1 };     /* no longer its attempt */
+    /* no longer its attempt */
+    held[1] = (struct queue_held){ claim.sends[1].job_id, claim.sends[1].attempt - 1 };
     assert_int_equal(queue_heartbeat(hub.db, held, 2, &err), 0);
     sweep_once();
     assert_int_equal(state_of(claim.sends[0].message_id), MESSAGE_SENDING);
     assert_int_equal(state_of(claim.sends[1].message_id), MESSAGE_UNKNOWN);
 }
 
-/* --- Between lanes ------------------------------------------------------------------------------------------------------------ */
+/* --- Between lanes ---------------------------------------------------------------------------- */
 
 static void urgent_goes_first_and_bulk_is_not_starved(void **state)
 {
@@ -364,7 +383,7 @@ static void a_channel_that_is_off_sends_nothing(void **state)
     assert_int_equal(state_of(message), MESSAGE_SENT);
 }
 
-/* --- In the lane ----------------------------------------------------------------------------------------------------------------- */
+/* --- In the lane ------------------------------------------------------------------------------ */
 
 static void holds_cancels_and_goes_on(void **state)
 {
@@ -412,8 +431,10 @@ static void a_backing_off_head_keeps_the_others_behind_it(void **state)
 static void a_schedule_waits_outside_the_lane(void **state)
 {
     int64_t channel = add_channel("test", NULL), later, now, next_ms = INT64_MAX;
-    const struct outbox_request request = { .tenant_id = TENANT, .channel_id = channel, .to = STR("+49301"),
-        .text = STR("later"), .origin = ORIGIN_SCHEDULED, .priority = PRIORITY_NORMAL, .scheduled_ms = START_MS + 60000 };
+    const struct outbox_request request = { .tenant_id = TENANT, .channel_id = channel,
+        .to = STR("+49301"),
+        .text = STR("later"), .origin = ORIGIN_SCHEDULED, .priority = PRIORITY_NORMAL,
+            .scheduled_ms = START_MS + 60000 };
 
     (void)state;
     later = send_request(&request);
@@ -429,7 +450,7 @@ static void a_schedule_waits_outside_the_lane(void **state)
     assert_int_equal(state_of(later), MESSAGE_SENT);
 }
 
-/* --- Many ---------------------------------------------------------------------------------------------------------------------- */
+/* --- Many ------------------------------------------------------------------------------------- */
 
 static int64_t ten_sends_us(void)
 {
@@ -444,29 +465,36 @@ static int64_t ten_sends_us(void)
     return best_us;
 }
 
-/* One lane with ten thousand jobs, and ten thousand lanes: finishing and claiming do not get slower by what waits. */
+/* One lane with ten thousand jobs, and ten thousand lanes: finishing and claiming do not get slower
+ * by what waits. */
 static void claims_do_not_feel_the_crowd(void **state)
 {
-    int64_t channel = add_channel("test", NULL), paused = add_channel("test", NULL), alone_us, crowded_us;
+    int64_t channel = add_channel("test", NULL), paused = add_channel("test", NULL), alone_us,
+        crowded_us;
 
     (void)state;
     for (int i = 0; i < 30; i++)
         send_text(channel, "+49301", "hi");
     alone_us = ten_sends_us();
-    MUST("UPDATE channels SET next_send_ms = %lld WHERE id = %lld", (long long)START_MS + 3600000, (long long)paused);
-    MUST("INSERT INTO jobs (id, tenant_id, kind, state, lane, lane_seq, head, rank_ms, due_ms, channel_id, first_ms, "
-         "created_ms) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) "
-         "SELECT 900000000 + i, 1, 1, 0, 900000000 + i, 0, 1, 0, 0, %lld, 0, 0 FROM n", (long long)paused);
-    MUST("INSERT INTO jobs (id, tenant_id, kind, state, lane, lane_seq, head, rank_ms, due_ms, channel_id, first_ms, "
-         "created_ms) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) "
-         "SELECT 910000000 + i, 1, 1, 0, (SELECT min(lane) FROM jobs WHERE channel_id = %lld), 1000 + i, 0, 0, 0, %lld, 0, 0 "
-         "FROM n", (long long)channel, (long long)channel);
+    MUST("UPDATE channels SET next_send_ms = %lld WHERE id = %lld", (long long)START_MS + 3600000,
+         (long long)paused);
+    MUST("INSERT INTO jobs (id, tenant_id, kind, state, lane, lane_seq, head, rank_ms, due_ms, "
+         "channel_id, first_ms, "
+         "created_ms) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < "
+         "10000) SELECT 900000000 + i, 1, 1, 0, 900000000 + i, 0, 1, 0, 0, %lld, 0, 0 FROM n",
+         (long long)paused);
+    MUST("INSERT INTO jobs (id, tenant_id, kind, state, lane, lane_seq, head, rank_ms, due_ms, "
+         "channel_id, first_ms, "
+         "created_ms) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < "
+         "10000) SELECT 910000000 + i, 1, 1, 0, (SELECT min(lane) FROM jobs WHERE channel_id = "
+         "%lld), 1000 + i, 0, 0, 0, %lld, 0, 0 FROM n", (long long)channel, (long long)channel);
     if (on_postgres())
         must("ANALYZE jobs");
     send_once(NULL);
     crowded_us = ten_sends_us();
     if (crowded_us > 4 * alone_us + 2000)
-        fail_msg("one message took %lld us, %lld us without the others", (long long)crowded_us, (long long)alone_us);
+        fail_msg("one message took %lld us, %lld us without the others", (long long)crowded_us,
+                 (long long)alone_us);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -475,7 +503,8 @@ static void claims_do_not_feel_the_crowd(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        THREADED(keeps_order_with_8_workers), THREADED(the_naive_claim_inverts), TEST(a_late_finisher_touches_no_row),
+        THREADED(keeps_order_with_8_workers), THREADED(the_naive_claim_inverts),
+            TEST(a_late_finisher_touches_no_row),
         TEST(a_heartbeat_keeps_the_lease), TEST(urgent_goes_first_and_bulk_is_not_starved),
         TEST(a_full_channel_leaves_room_for_others), TEST(a_channel_that_is_off_sends_nothing),
         TEST(holds_cancels_and_goes_on), TEST(a_backing_off_head_keeps_the_others_behind_it),

@@ -48,7 +48,8 @@ static void gives_up_after_three(void **state)
 
 static void obeys_retry_after_and_does_not_count_429(void **state)
 {
-    struct retry_input input = { .outcome = SEND_RETRY, .failures = LIMIT_SEND_ATTEMPTS - 1, .throttled = true,
+    struct retry_input input = { .outcome = SEND_RETRY, .failures = LIMIT_SEND_ATTEMPTS - 1,
+        .throttled = true,
         .retry_after_s = 17 };
     struct retry_output next;
 
@@ -102,7 +103,8 @@ static void never_resends_what_is_unsure_unasked(void **state)
         { { .can_look_up = true, .policy = TENANT_UNKNOWN_HOLD }, RETRY_LOOK_UP },
         { { .can_look_up = true, .policy = TENANT_UNKNOWN_RESEND }, RETRY_LOOK_UP },
         { { .can_look_up = true, .is_lookup = true, .policy = TENANT_UNKNOWN_HOLD }, RETRY_HOLD },
-        { { .can_look_up = true, .is_lookup = true, .policy = TENANT_UNKNOWN_RESEND }, RETRY_AGAIN },
+        { { .can_look_up = true, .is_lookup = true, .policy = TENANT_UNKNOWN_RESEND },
+            RETRY_AGAIN },
         { { .can_look_up = true, .is_lookup = true, .policy = TENANT_UNKNOWN_FAIL }, RETRY_FAIL },
         { { .can_repeat = true, .policy = TENANT_UNKNOWN_HOLD }, RETRY_AGAIN },
         { { .can_repeat = true, .failures = LIMIT_SEND_ATTEMPTS - 1 }, RETRY_FAIL },
@@ -131,7 +133,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(backs_off_with_full_jitter), cmocka_unit_test(gives_up_after_three),
-        cmocka_unit_test(obeys_retry_after_and_does_not_count_429), cmocka_unit_test(counts_no_probe),
+        cmocka_unit_test(obeys_retry_after_and_does_not_count_429),
+            cmocka_unit_test(counts_no_probe),
         cmocka_unit_test(ends_at_once), cmocka_unit_test(never_resends_what_is_unsure_unasked),
         cmocka_unit_test(repeats_webhooks),
     };

@@ -4,7 +4,7 @@
 #include "core/decide.h"
 #include "core/rule.h"
 
-/* --- Pure ------------------------------------------------------------------------------------------------------------- */
+/* --- Pure ------------------------------------------------------------------------------------- */
 
 static struct arena *mine;
 
@@ -35,12 +35,15 @@ static struct fields *fields_of(const struct field *table, const char *json)
 
 static struct rule_parsed rule_of(const char *name, const char *matches, const char *actions)
 {
-    return (struct rule_parsed){ .id = 1, .name = name, .matches = fields_of(rule_match_fields, matches),
+    return (struct rule_parsed){ .id = 1, .name = name,
+        .matches = fields_of(rule_match_fields, matches),
         .actions = fields_of(rule_action_fields, actions) };
 }
 
-static const struct rule_subject subject = { .channel = "office", .kind = "sandbox", .channel_id = 7,
-    .sender = { "+4930123456", 11 }, .name = { "Anna", 4 }, .text = { "What is the Price, please?", 26 },
+static const struct rule_subject subject = { .channel = "office", .kind = "sandbox",
+    .channel_id = 7,
+    .sender = { "+4930123456", 11 }, .name = { "Anna", 4 },
+        .text = { "What is the Price, please?", 26 },
     .type = { "sms", 3 } };
 
 static void matches(void **state)
@@ -52,9 +55,11 @@ static void matches(void **state)
         { "{}", true },
         { "{\"channel\":\"office\"}", true }, { "{\"channel\":\"home\"}", false },
         { "{\"kind\":\"sandbox\"}", true }, { "{\"kind\":\"android\"}", false },
-        { "{\"sender\":\"+4930123456\"}", true }, { "{\"sender\":\"+4930*\"}", true }, { "{\"sender\":\"+4931*\"}", false },
+        { "{\"sender\":\"+4930123456\"}", true }, { "{\"sender\":\"+4930*\"}", true },
+            { "{\"sender\":\"+4931*\"}", false },
         { "{\"sender\":\"*\"}", true }, { "{\"sender\":\"+493012345\"}", false },
-        { "{\"any\":[\"offer\",\"PRICE\"]}", true }, { "{\"any\":[\"pric\"]}", false }, { "{\"any\":[\"offer\"]}", false },
+        { "{\"any\":[\"offer\",\"PRICE\"]}", true }, { "{\"any\":[\"pric\"]}", false },
+            { "{\"any\":[\"offer\"]}", false },
         { "{\"all\":[\"price\",\"please\"]}", true }, { "{\"all\":[\"price\",\"offer\"]}", false },
         { "{\"any\":[\"the price\"]}", true },
         { "{\"contains\":\"pric\"}", true }, { "{\"contains\":\"rate\"}", false },
@@ -89,7 +94,8 @@ static void says_what_is_wrong(void **state)
         { "{}", "{\"tags\":[\"\"]}", "actions.tags[0]" },
         { "{}", "{\"priority\":\"high\"}", "actions.priority" },
         { "{}", "{\"forward\":[{\"channel\":\"a\"}]}", "actions.forward" },
-        { "{}", "{\"forward\":[{\"channel\":\"a\",\"to\":\"b\",\"url\":\"https://c.example\"}]}", "actions.forward" },
+        { "{}", "{\"forward\":[{\"channel\":\"a\",\"to\":\"b\",\"url\":\"https://c.example\"}]}",
+            "actions.forward" },
         { "{}", "{\"answer\":\"\"}", "actions.answer" },
         { "{}", "{\"agent\":\"on\"}", "actions.agent" },
     };
@@ -100,7 +106,8 @@ static void says_what_is_wrong(void **state)
         if (rule_check(mine, str_c(rows[i].matches), str_c(rows[i].actions), &err) == 0)
             fail_msg("%s %s was taken", rows[i].matches, rows[i].actions);
         if (strcmp(err.field, rows[i].field) != 0)
-            fail_msg("%s %s: field %s: %s", rows[i].matches, rows[i].actions, err.field, err.detail);
+            fail_msg("%s %s: field %s: %s", rows[i].matches, rows[i].actions, err.field,
+                     err.detail);
         assert_true(err.detail[0] != '\0');
     }
 }
@@ -108,9 +115,12 @@ static void says_what_is_wrong(void **state)
 static void adds_up_in_order(void **state)
 {
     struct rule_parsed rules[] = {
-        rule_of("first", "{}", "{\"tags\":[\"a\",\"b\"],\"answer\":\"Hi {name}: {text} {x}\",\"priority\":\"urgent\"}"),
+        rule_of("first", "{}",
+                "{\"tags\":[\"a\",\"b\"],\"answer\":\"Hi {name}: {text} "
+                "{x}\",\"priority\":\"urgent\"}"),
         rule_of("other", "{\"kind\":\"android\"}", "{\"tags\":[\"never\"]}"),
-        rule_of("second", "{}", "{\"tags\":[\"b\",\"c\"],\"answer\":\"late\",\"assign\":\"ben\",\"stop\":true}"),
+        rule_of("second", "{}",
+                "{\"tags\":[\"b\",\"c\"],\"answer\":\"late\",\"assign\":\"ben\",\"stop\":true}"),
         rule_of("third", "{}", "{\"tags\":[\"never\"]}"),
     };
     struct rule_list list = { rules, 4 };
@@ -143,7 +153,8 @@ static void fills_in_no_placeholder_twice(void **state)
 
 static void goes_round_only_so_often(void **state)
 {
-    struct rule_parsed rule = rule_of("r", "{}", "{\"forward\":[{\"url\":\"https://a.example/\"}]}");
+    struct rule_parsed rule = rule_of("r", "{}",
+                                      "{\"forward\":[{\"url\":\"https://a.example/\"}]}");
     struct rule_list list = { &rule, 1 };
     struct rule_subject again = subject;
     struct rule_effects effects;
@@ -158,16 +169,19 @@ static void goes_round_only_so_often(void **state)
     assert_true(effects.too_many_hops);
 }
 
-/* --- With the hub ------------------------------------------------------------------------------------------------------- */
+/* --- With the hub ----------------------------------------------------------------------------- */
 
-static void add_rule(const char *name, int position, const char *matches_json, const char *actions_json)
+static void add_rule(const char *name, int position, const char *matches_json,
+                     const char *actions_json)
 {
     struct err err = { 0 };
 
     if (rule_check(arena, str_c(matches_json), str_c(actions_json), &err))
         fail_msg("%s: %s", err.field, err.detail);
-    MUST("INSERT INTO rules (id, tenant_id, name, position, matches, actions, created_ms, updated_ms) VALUES "
-         "(%lld, 1, '%s', %d, '%s', '%s', 0, 0)", (long long)ids_next(hub.ids, &err), name, position, matches_json,
+    MUST("INSERT INTO rules (id, tenant_id, name, position, matches, actions, created_ms, "
+         "updated_ms) VALUES "
+         "(%lld, 1, '%s', %d, '%s', '%s', 0, 0)", (long long)ids_next(hub.ids, &err), name,
+             position, matches_json,
          actions_json);
 }
 
@@ -184,13 +198,18 @@ static void answers_tags_and_assigns(void **state)
     run_all();
     assert_int_equal(peer.count, 1);
     assert_string_equal(peer.sent[0].text, "Dear , 5 EUR.");
-    assert_int_equal(NUMBER("SELECT count(*) FROM message_tags WHERE message_id = %lld AND tag = 'sales'",
+    assert_int_equal(NUMBER("SELECT count(*) FROM message_tags WHERE message_id = %lld AND tag = "
+                            "'sales'",
                             (long long)asked), 1);
-    assert_int_equal(NUMBER("SELECT priority FROM messages WHERE id = %lld", (long long)asked), PRIORITY_URGENT);
-    assert_int_equal(NUMBER("SELECT count(*) FROM message_tags WHERE message_id = %lld AND tag = 'money'",
+    assert_int_equal(NUMBER("SELECT priority FROM messages WHERE id = %lld", (long long)asked),
+                     PRIORITY_URGENT);
+    assert_int_equal(NUMBER("SELECT count(*) FROM message_tags WHERE message_id = %lld AND tag = "
+                            "'money'",
                             (long long)other), 1);
-    assert_string_equal(text_of("SELECT assigned_to FROM conversations WHERE assigned_to IS NOT NULL"), "anna");
-    assert_int_equal(number("SELECT action FROM decisions WHERE reason LIKE '%assigned%'"), DECISION_HUMAN_TAKEOVER);
+    assert_string_equal(text_of("SELECT assigned_to FROM conversations WHERE assigned_to IS NOT "
+                                "NULL"), "anna");
+    assert_int_equal(number("SELECT action FROM decisions WHERE reason LIKE '%assigned%'"),
+                     DECISION_HUMAN_TAKEOVER);
     assert_int_equal(number("SELECT sum(hits) FROM rules"), 2);
 }
 
@@ -199,18 +218,21 @@ static void forwards_but_never_back(void **state)
     int64_t channel = add_channel("test", NULL);
 
     (void)state;
-    add_rule("chief", 1, "{}", arena_printf(arena, "{\"forward\":[{\"channel\":\"test-%lld\",\"to\":\"+49309\"}]}",
+    add_rule("chief", 1, "{}",
+             arena_printf(arena, "{\"forward\":[{\"channel\":\"test-%lld\",\"to\":\"+49309\"}]}",
                                             (long long)channel));
     say(channel, "+49301", "hello");
     run_all();
     assert_int_equal(peer.count, 1);
     assert_string_equal(peer.sent[0].to, "+49309");
     assert_string_equal(peer.sent[0].text, "+49301: hello");
-    assert_int_equal(number("SELECT count(*) FROM messages WHERE direction = 1 AND metadata LIKE '%\"hops\":1%'"), 1);
+    assert_int_equal(number("SELECT count(*) FROM messages WHERE direction = 1 AND metadata LIKE "
+                            "'%\"hops\":1%'"), 1);
     say(channel, "+49309", "thanks");
     run_all();
     assert_int_equal(peer.count, 1);
-    assert_int_equal(number("SELECT count(*) FROM decisions WHERE trace LIKE '%forwarded back%'"), 1);
+    assert_int_equal(number("SELECT count(*) FROM decisions WHERE trace LIKE '%forwarded back%'"),
+                     1);
 }
 
 static void stops_a_circle(void **state)
@@ -218,10 +240,12 @@ static void stops_a_circle(void **state)
     int64_t channel = add_channel("test", NULL);
 
     (void)state;
-    add_rule("chief", 1, "{}", arena_printf(arena, "{\"forward\":[{\"channel\":\"test-%lld\",\"to\":\"+49309\"}]}",
+    add_rule("chief", 1, "{}",
+             arena_printf(arena, "{\"forward\":[{\"channel\":\"test-%lld\",\"to\":\"+49309\"}]}",
                                             (long long)channel));
     for (int hops = 0; hops <= LIMIT_FORWARD_HOPS; hops++) {
-        const struct channel_event event = { .kind = CHANNEL_MESSAGE, .address = STR("+49301"), .text = STR("again"),
+        const struct channel_event event = { .kind = CHANNEL_MESSAGE, .address = STR("+49301"),
+            .text = STR("again"),
             .priority = PRIORITY_NORMAL, .external_id = str_c(arena_printf(arena, "hop-%d", hops)),
             .metadata = str_c(arena_printf(arena, "{\"hops\":%d}", hops)) };
         say_event(channel, &event);
@@ -233,13 +257,15 @@ static void stops_a_circle(void **state)
 static struct exchange_request posted[16];
 static int post_count, post_status;
 
-static void web(struct exchange *self, struct arena *a, const struct exchange_request *request, struct exchange_reply *reply)
+static void web(struct exchange *self, struct arena *a, const struct exchange_request *request,
+                struct exchange_reply *reply)
 {
     (void)self;
     (void)a;
     posted[post_count] = *request;
     posted[post_count].url = arena_strdup(arena, request->url);
-    posted[post_count++].body = (struct str){ arena_copy(arena, request->body.data, request->body.len), request->body.len };
+    posted[post_count++].body = (struct str){ arena_copy(arena, request->body.data,
+                                                         request->body.len), request->body.len };
     *reply = (struct exchange_reply){ .end = EXCHANGE_ANSWERED, .status = post_status };
 }
 
@@ -269,14 +295,16 @@ static void posts_to_webhooks(void **state)
     }
     assert_int_equal(post_count, 1 + LIMIT_SEND_ATTEMPTS);
     assert_int_equal(number("SELECT count(*) FROM jobs"), 0);
-    assert_int_equal(number("SELECT count(*) FROM events WHERE kind = 'message.forward_failed'"), 1);
+    assert_int_equal(number("SELECT count(*) FROM events WHERE kind = 'message.forward_failed'"),
+                     1);
     assert_int_equal(number("SELECT count(*) FROM events WHERE kind = 'message.forwarded'"), 1);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(matches, begin, end), cmocka_unit_test_setup_teardown(says_what_is_wrong, begin, end),
+        cmocka_unit_test_setup_teardown(matches, begin, end),
+            cmocka_unit_test_setup_teardown(says_what_is_wrong, begin, end),
         cmocka_unit_test_setup_teardown(adds_up_in_order, begin, end),
         cmocka_unit_test_setup_teardown(fills_in_no_placeholder_twice, begin, end),
         cmocka_unit_test_setup_teardown(goes_round_only_so_often, begin, end),

@@ -4,7 +4,9 @@
 #include "core/queue_lane.h"
 #include "core/send.h"
 
-#define LONG_TEXT "this text has more than forty characters, so that it leaves in three parts, each of them counted"
+#define LONG_TEXT \
+    "this text has more than forty characters, so that it leaves in three parts, each of them " \
+    "counted"
 
 static void script(enum send_outcome a, enum send_outcome b, enum send_outcome c)
 {
@@ -27,10 +29,11 @@ static void run_for(int64_t ms)
 
 static const char *code_of(int64_t message)
 {
-    return text_of(arena_printf(arena, "SELECT error_code FROM messages WHERE id = %lld", (long long)message));
+    return text_of(arena_printf(arena, "SELECT error_code FROM messages WHERE id = %lld",
+                                (long long)message));
 }
 
-/* --- The good way ------------------------------------------------------------------------------------------------------ */
+/* --- The good way ----------------------------------------------------------------------------- */
 
 static void sends_and_tells_every_step(void **state)
 {
@@ -42,18 +45,22 @@ static void sends_and_tells_every_step(void **state)
     assert_int_equal(state_of(message), MESSAGE_SENT);
     assert_string_equal(peer.sent[0].to, "+49301");
     assert_string_equal(peer.sent[0].text, "hello");
-    assert_int_equal(NUMBER("SELECT outcome FROM attempts WHERE message_id = %lld", (long long)message), ATTEMPT_DONE);
-    assert_int_equal(number("SELECT count(*) FROM events WHERE kind IN ('message.queued', 'message.sending', "
+    assert_int_equal(NUMBER("SELECT outcome FROM attempts WHERE message_id = %lld",
+                            (long long)message), ATTEMPT_DONE);
+    assert_int_equal(number("SELECT count(*) FROM events WHERE kind IN ('message.queued', "
+                            "'message.sending', "
                             "'message.sent')"), 3);
     assert_int_equal(number("SELECT count(*) FROM jobs"), 0);
-    assert_int_equal(number("SELECT count(*) FROM messages WHERE sent_ms IS NOT NULL AND external_id IS NOT NULL"), 1);
+    assert_int_equal(number("SELECT count(*) FROM messages WHERE sent_ms IS NOT NULL AND "
+                            "external_id IS NOT NULL"), 1);
 }
 
 /* The row of a try is committed before its first byte leaves. */
 static enum send_outcome look_at_attempt(const struct send_job *job, struct send_result *result)
 {
     (void)result;
-    assert_int_equal(NUMBER("SELECT count(*) FROM attempts WHERE outcome = 0 AND part = %d AND finished_ms IS NULL",
+    assert_int_equal(NUMBER("SELECT count(*) FROM attempts WHERE outcome = 0 AND part = %d AND "
+                            "finished_ms IS NULL",
                             job->part), 1);
     assert_int_equal(NUMBER("SELECT count(*) FROM attempts WHERE outcome = 1"), job->part);
     assert_int_equal(number("SELECT state FROM messages WHERE direction = 1"), MESSAGE_SENDING);
@@ -81,8 +88,10 @@ static void every_part_is_announced_before_it_leaves(void **state)
 static void answers_by_reference(void **state)
 {
     int64_t channel = add_channel("test", NULL), question = say(channel, "+49301", "why?");
-    const struct outbox_request request = { .tenant_id = TENANT, .channel_id = channel, .to = STR("+49301"),
-        .text = STR("because"), .origin = ORIGIN_PERSON, .priority = PRIORITY_NORMAL, .reply_to_id = question };
+    const struct outbox_request request = { .tenant_id = TENANT, .channel_id = channel,
+        .to = STR("+49301"),
+        .text = STR("because"), .origin = ORIGIN_PERSON, .priority = PRIORITY_NORMAL,
+            .reply_to_id = question };
 
     (void)state;
     send_request(&request);
@@ -90,7 +99,7 @@ static void answers_by_reference(void **state)
     assert_true(str_starts(str_c(peer.sent[0].reply_to), "in-"));
 }
 
-/* --- Trying again ------------------------------------------------------------------------------------------------------ */
+/* --- Trying again ----------------------------------------------------------------------------- */
 
 static void tries_three_times_and_says_why(void **state)
 {
@@ -142,7 +151,8 @@ static void a_refusal_is_final(void **state)
 
 static void a_429_counts_for_nothing_and_stops_the_channel(void **state)
 {
-    int64_t channel = add_channel("test", NULL), message = send_text(channel, "+49301", "hello"), other;
+    int64_t channel = add_channel("test", NULL), message = send_text(channel, "+49301", "hello"),
+        other;
 
     (void)state;
     peer.always = SEND_RETRY;
@@ -165,7 +175,7 @@ static void a_429_counts_for_nothing_and_stops_the_channel(void **state)
     assert_int_equal(state_of(other), MESSAGE_SENT);
 }
 
-/* --- What may have gone out ----------------------------------------------------------------------------------------------- */
+/* --- What may have gone out ------------------------------------------------------------------- */
 
 static void set_policy(enum tenant_policy policy)
 {
@@ -174,7 +184,8 @@ static void set_policy(enum tenant_policy policy)
 
 static void unsure_is_held_and_never_resent(void **state)
 {
-    int64_t channel = add_channel("test", NULL), message = send_text(channel, "+49301", "hello"), next;
+    int64_t channel = add_channel("test", NULL), message = send_text(channel, "+49301", "hello"),
+        next;
     struct err err = { 0 };
 
     (void)state;
@@ -251,7 +262,8 @@ static void a_no_is_believed_after_a_minute(void **state)
 
 static void a_late_yes_counts(void **state)
 {
-    int64_t channel = add_channel("lookup", NULL), message = send_text(channel, "+49301", LONG_TEXT);
+    int64_t channel = add_channel("lookup", NULL),
+        message = send_text(channel, "+49301", LONG_TEXT);
 
     (void)state;
     script(SEND_UNSURE, SEND_DONE, SEND_DONE);
@@ -261,7 +273,8 @@ static void a_late_yes_counts(void **state)
     run_for(65000);
     assert_int_equal(state_of(message), MESSAGE_SENT);
     assert_int_equal(peer.count, 3);                        /* the first part was not sent twice */
-    assert_int_equal(number("SELECT count(*) FROM attempts WHERE outcome = 1 AND external_id IS NOT NULL"), 3);
+    assert_int_equal(number("SELECT count(*) FROM attempts WHERE outcome = 1 AND external_id IS "
+                            "NOT NULL"), 3);
 }
 
 static void no_answer_to_the_look_up_is_for_a_person(void **state)
@@ -277,7 +290,7 @@ static void no_answer_to_the_look_up_is_for_a_person(void **state)
     assert_int_equal(number("SELECT count(*) FROM jobs WHERE state = 3"), 1);
 }
 
-/* --- A worker dies ---------------------------------------------------------------------------------------------------------- */
+/* --- A worker dies ---------------------------------------------------------------------------- */
 
 static struct queue_claim claim_one(int64_t channel)
 {
@@ -319,7 +332,8 @@ static void a_lease_that_ran_out_is_tried_again_where_the_key_protects(void **st
 
 static void parts_go_on_where_they_stopped(void **state)
 {
-    int64_t channel = add_channel("repeat", NULL), message = send_text(channel, "+49301", LONG_TEXT);
+    int64_t channel = add_channel("repeat", NULL),
+        message = send_text(channel, "+49301", LONG_TEXT);
 
     (void)state;
     script(SEND_DONE, SEND_RETRY, SEND_DONE);
@@ -352,7 +366,7 @@ static void what_has_not_begun_is_given_back(void **state)
     assert_int_equal(peer.count, 1);
 }
 
-/* --- The breaker -------------------------------------------------------------------------------------------------------------- */
+/* --- The breaker ------------------------------------------------------------------------------ */
 
 static void five_faults_stop_the_channel_and_a_probe_opens_it(void **state)
 {
@@ -367,7 +381,8 @@ static void five_faults_stop_the_channel_and_a_probe_opens_it(void **state)
     run_all();
     sent = peer.count;
     assert_true(sent >= BREAKER_FAULTS && sent < 12);
-    assert_int_equal(NUMBER("SELECT breaker_until_ms FROM channels WHERE id = %lld", (long long)channel),
+    assert_int_equal(NUMBER("SELECT breaker_until_ms FROM channels WHERE id = %lld",
+                            (long long)channel),
                      START_MS + BREAKER_PAUSE_MS);
     pass_ms(30000);
     run_all();
@@ -383,7 +398,8 @@ static void five_faults_stop_the_channel_and_a_probe_opens_it(void **state)
     run_for(60000);
     for (int i = 0; i < 12; i++)
         assert_int_equal(state_of(messages[i]), MESSAGE_SENT);
-    assert_int_equal(NUMBER("SELECT breaker_faults FROM channels WHERE id = %lld", (long long)channel), 0);
+    assert_int_equal(NUMBER("SELECT breaker_faults FROM channels WHERE id = %lld",
+                            (long long)channel), 0);
 }
 
 static void a_dead_channel_loses_no_message(void **state)
@@ -403,12 +419,13 @@ static void a_dead_channel_loses_no_message(void **state)
         assert_int_equal(state_of(messages[i]), MESSAGE_SENT);
 }
 
-/* --- At the last moment ------------------------------------------------------------------------------------------------------- */
+/* --- At the last moment ----------------------------------------------------------------------- */
 
 static void too_late_is_not_sent(void **state)
 {
     int64_t channel = add_channel("test", NULL), message, behind;
-    const struct outbox_request request = { .tenant_id = TENANT, .channel_id = channel, .to = STR("+49301"),
+    const struct outbox_request request = { .tenant_id = TENANT, .channel_id = channel,
+        .to = STR("+49301"),
         .text = STR("your code is 123"), .origin = ORIGIN_PERSON, .priority = PRIORITY_NORMAL,
         .expires_ms = START_MS + 300000 };
 
@@ -427,7 +444,8 @@ static void too_late_is_not_sent(void **state)
 
 static void what_cannot_be_claimed_expires_too(void **state)
 {
-    int64_t channel = add_channel("test", NULL), message = send_text(channel, "+49301", "hello"), behind;
+    int64_t channel = add_channel("test", NULL), message = send_text(channel, "+49301", "hello"),
+        behind;
 
     (void)state;
     pass_ms(1000);
@@ -470,7 +488,7 @@ static void nobody_else_gets_it(void **state)
     assert_string_equal(code_of(message), "address_changed");
 }
 
-/* --- Receipts -------------------------------------------------------------------------------------------------------------------- */
+/* --- Receipts --------------------------------------------------------------------------------- */
 
 static void a_receipt_may_be_faster_than_the_answer(void **state)
 {
@@ -478,8 +496,10 @@ static void a_receipt_may_be_faster_than_the_answer(void **state)
 
     (void)state;
     peer.result.external_id = STR("fast");
-    MUST("INSERT INTO early_receipts (tenant_id, channel_id, external_id, state, at_ms) VALUES (1, %lld, 'fast', %d, 5), "
-         "(1, %lld, 'fast', %d, 4)", (long long)channel, MESSAGE_READ, (long long)channel, MESSAGE_DELIVERED);
+    MUST("INSERT INTO early_receipts (tenant_id, channel_id, external_id, state, at_ms) VALUES "
+         "(1, %lld, 'fast', %d, 5), "
+         "(1, %lld, 'fast', %d, 4)", (long long)channel, MESSAGE_READ, (long long)channel,
+             MESSAGE_DELIVERED);
     run_all();
     assert_int_equal(state_of(message), MESSAGE_READ);
     assert_int_equal(number("SELECT count(*) FROM early_receipts"), 0);
@@ -487,13 +507,15 @@ static void a_receipt_may_be_faster_than_the_answer(void **state)
 
 static void what_the_answer_says_is_settled(void **state)
 {
-    int64_t channel = add_channel("test", NULL), message = send_text(channel, "+49301", "hello"), failed;
+    int64_t channel = add_channel("test", NULL), message = send_text(channel, "+49301", "hello"),
+        failed;
 
     (void)state;
     peer.result.settled = MESSAGE_DELIVERED;
     run_all();
     assert_int_equal(state_of(message), MESSAGE_DELIVERED);
-    peer.result = (struct send_result){ .settled = MESSAGE_FAILED, .code = STR("no_phone"), .hint = STR("It is off.") };
+    peer.result = (struct send_result){ .settled = MESSAGE_FAILED, .code = STR("no_phone"),
+        .hint = STR("It is off.") };
     failed = send_text(channel, "+49301", "again");
     run_all();
     assert_int_equal(state_of(failed), MESSAGE_FAILED);
@@ -531,16 +553,25 @@ static void broken_texts_of_a_provider_are_mended(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(sends_and_tells_every_step), TEST(every_part_is_announced_before_it_leaves), TEST(answers_by_reference),
-        TEST(tries_three_times_and_says_why), TEST(success_clears_the_error), TEST(a_refusal_is_final),
+        TEST(sends_and_tells_every_step), TEST(every_part_is_announced_before_it_leaves),
+            TEST(answers_by_reference),
+        TEST(tries_three_times_and_says_why), TEST(success_clears_the_error),
+            TEST(a_refusal_is_final),
         TEST(a_429_counts_for_nothing_and_stops_the_channel), TEST(unsure_is_held_and_never_resent),
-        TEST(unsure_is_resent_or_failed_where_the_tenant_says_so), TEST(unsure_is_tried_again_where_the_key_protects),
-        TEST(a_look_up_finds_it_at_once), TEST(a_no_is_believed_after_a_minute), TEST(a_late_yes_counts),
-        TEST(no_answer_to_the_look_up_is_for_a_person), TEST(a_lease_that_ran_out_while_sending_is_unsure),
-        TEST(a_lease_that_ran_out_is_tried_again_where_the_key_protects), TEST(parts_go_on_where_they_stopped),
-        TEST(what_has_not_begun_is_given_back), TEST(five_faults_stop_the_channel_and_a_probe_opens_it),
-        TEST(a_dead_channel_loses_no_message), TEST(too_late_is_not_sent), TEST(what_cannot_be_claimed_expires_too),
-        TEST(a_retry_past_the_expiry_expires), TEST(nobody_else_gets_it), TEST(a_receipt_may_be_faster_than_the_answer),
+        TEST(unsure_is_resent_or_failed_where_the_tenant_says_so),
+            TEST(unsure_is_tried_again_where_the_key_protects),
+        TEST(a_look_up_finds_it_at_once), TEST(a_no_is_believed_after_a_minute),
+            TEST(a_late_yes_counts),
+        TEST(no_answer_to_the_look_up_is_for_a_person),
+            TEST(a_lease_that_ran_out_while_sending_is_unsure),
+        TEST(a_lease_that_ran_out_is_tried_again_where_the_key_protects),
+            TEST(parts_go_on_where_they_stopped),
+        TEST(what_has_not_begun_is_given_back),
+            TEST(five_faults_stop_the_channel_and_a_probe_opens_it),
+        TEST(a_dead_channel_loses_no_message), TEST(too_late_is_not_sent),
+            TEST(what_cannot_be_claimed_expires_too),
+        TEST(a_retry_past_the_expiry_expires), TEST(nobody_else_gets_it),
+            TEST(a_receipt_may_be_faster_than_the_answer),
         TEST(what_the_answer_says_is_settled), TEST(an_id_given_twice_stops_nobody),
         TEST(broken_texts_of_a_provider_are_mended),
     };

@@ -46,7 +46,7 @@ static void wait_for_sends(int wanted)
     }
 }
 
-/* --- At once ------------------------------------------------------------------------------------------------------------ */
+/* --- At once ---------------------------------------------------------------------------------- */
 
 static int compare_us(const void *a, const void *b)
 {
@@ -65,7 +65,8 @@ static void an_answer_leaves_at_once(void **state)
 {
     enum { ROUNDS = 200 };
     static int64_t accepted_us[ROUNDS], answered_us[ROUNDS];
-    int64_t channel = add_channel("repeat", "policy = 0, auto_reply = 'hello'"), accept_us, answer_us;
+    int64_t channel = add_channel("repeat", "policy = 0, auto_reply = 'hello'"), accept_us,
+        answer_us;
     struct workers *workers = start();
 
     (void)state;
@@ -83,10 +84,12 @@ static void an_answer_leaves_at_once(void **state)
     assert_true(workers_stop(workers, 20000));
     accept_us = median(accepted_us, ROUNDS);
     answer_us = median(answered_us, ROUNDS);
-    print_message("accept p50 %lld us, answer handed over p50 %lld us: %.1fx\n", (long long)accept_us, (long long)answer_us,
+    print_message("accept p50 %lld us, answer handed over p50 %lld us: %.1fx\n",
+                  (long long)accept_us, (long long)answer_us,
                   (double)answer_us / (double)accept_us);
     if (answer_us > 8 * accept_us + 2000)
-        fail_msg("the answer took %lld us, storing the question %lld us", (long long)answer_us, (long long)accept_us);
+        fail_msg("the answer took %lld us, storing the question %lld us", (long long)answer_us,
+                 (long long)accept_us);
 }
 
 static void the_agent_runs_in_its_own_thread(void **state)
@@ -109,14 +112,15 @@ static void inserted_rows_are_answered(void **state)
     struct workers *workers = start();
 
     (void)state;
-    MUST("INSERT INTO inbound_rows (tenant_id, channel, sender, text) VALUES (1, 'test-%lld', '+49301', 'from psql')",
+    MUST("INSERT INTO inbound_rows (tenant_id, channel, sender, text) VALUES (1, 'test-%lld', "
+         "'+49301', 'from psql')",
          (long long)channel);
     wait_for_sends(1);
     wait_for_count("SELECT count(*) FROM inbound_rows", 0);
     assert_true(workers_stop(workers, 20000));
 }
 
-/* --- Together ------------------------------------------------------------------------------------------------------------- */
+/* --- Together --------------------------------------------------------------------------------- */
 
 /* Slow enough that several are under way at once. */
 static enum send_outcome slowly(const struct send_job *job, struct send_result *result)
@@ -142,7 +146,8 @@ static void users_overlap_and_each_keeps_its_order(void **state)
     workers = start();
     for (int text = 0; text < TEXTS; text++)
         for (int user = 0; user < USERS; user++)
-            send_text(channels[user % 4], arena_printf(arena, "+49%d", 3000 + user), arena_printf(arena, "%d %d", user, text));
+            send_text(channels[user % 4], arena_printf(arena, "+49%d", 3000 + user),
+                      arena_printf(arena, "%d %d", user, text));
     wait_for_count("SELECT count(*) FROM messages WHERE state = 6", USERS * TEXTS);
     assert_true(workers_stop(workers, 20000));
     for (int i = 0; i < peer.count; i++) {
@@ -183,7 +188,9 @@ static void a_hanging_provider_holds_an_eighth(void **state)
         send_text(stuck, arena_printf(arena, "+49%d", 3000 + i), "hang");
     for (int i = 0; i < 40; i++)
         send_text(healthy, arena_printf(arena, "+49%d", 3000 + i), "go");
-    wait_for_count(arena_printf(arena, "SELECT count(*) FROM messages WHERE channel_id = %lld AND state = 6",
+    wait_for_count(arena_printf(arena,
+                                "SELECT count(*) FROM messages WHERE channel_id = %lld AND state "
+                                "= 6",
                                 (long long)healthy), 40);
     assert_int_equal(atomic_load(&most_hanging), LIMIT_SEND_WORKERS / 8);
     /* What hangs cannot be waited for: the stop says so, and its leases stay. */
@@ -192,7 +199,7 @@ static void a_hanging_provider_holds_an_eighth(void **state)
     assert_true(workers_stop(workers, 20000));
 }
 
-/* --- Stopping ---------------------------------------------------------------------------------------------------------------- */
+/* --- Stopping --------------------------------------------------------------------------------- */
 
 static void stops_and_starts_lose_and_double_nothing(void **state)
 {
@@ -207,7 +214,8 @@ static void stops_and_starts_lose_and_double_nothing(void **state)
     for (int round = 0; round < STOPS; round++) {
         struct workers *workers = start();
         for (; next < (round + 1) * TEXTS / STOPS; next++)
-            messages[next] = send_text(channels[next % 3], arena_printf(arena, "+49%d", 3000 + next % 40),
+            messages[next] = send_text(channels[next % 3],
+                                       arena_printf(arena, "+49%d", 3000 + next % 40),
                                        arena_printf(arena, "%d", next));
         usleep(1000 * (unsigned)(round % 5));
         assert_true(workers_stop(workers, 20000));
@@ -245,7 +253,7 @@ static void a_stuck_send_does_not_stop_the_stop(void **state)
     usleep(50000);
 }
 
-/* --- Single steps ---------------------------------------------------------------------------------------------------------------- */
+/* --- Single steps ----------------------------------------------------------------------------- */
 
 static int poll_once(int64_t *next_ms)
 {
@@ -293,8 +301,10 @@ static void the_poller_polls_by_itself(void **state)
 static void old_answers_are_forgotten(void **state)
 {
     (void)state;
-    MUST("INSERT INTO idempotency (tenant_id, key_id, name, body_hash, status, answer, created_ms) VALUES "
-         "(1, 1, 'old', 'x', 200, '{}', %lld), (1, 1, 'new', 'x', 200, '{}', %lld)", (long long)START_MS - 3 * 86400000LL,
+    MUST("INSERT INTO idempotency (tenant_id, key_id, name, body_hash, status, answer, "
+         "created_ms) VALUES "
+         "(1, 1, 'old', 'x', 200, '{}', %lld), (1, 1, 'new', 'x', 200, '{}', %lld)",
+             (long long)START_MS - 3 * 86400000LL,
          (long long)START_MS - 86400000LL);
     sweep_once();
     assert_string_equal(text_of("SELECT name FROM idempotency"), "new");
@@ -323,10 +333,14 @@ static void says_when_to_come_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        THREADED(an_answer_leaves_at_once), THREADED(the_agent_runs_in_its_own_thread), THREADED(inserted_rows_are_answered),
-        THREADED(users_overlap_and_each_keeps_its_order), THREADED(a_hanging_provider_holds_an_eighth),
-        THREADED(stops_and_starts_lose_and_double_nothing), THREADED(a_stuck_send_does_not_stop_the_stop),
-        TEST(polls_with_a_cursor), THREADED(the_poller_polls_by_itself), TEST(old_answers_are_forgotten),
+        THREADED(an_answer_leaves_at_once), THREADED(the_agent_runs_in_its_own_thread),
+            THREADED(inserted_rows_are_answered),
+        THREADED(users_overlap_and_each_keeps_its_order),
+            THREADED(a_hanging_provider_holds_an_eighth),
+        THREADED(stops_and_starts_lose_and_double_nothing),
+            THREADED(a_stuck_send_does_not_stop_the_stop),
+        TEST(polls_with_a_cursor), THREADED(the_poller_polls_by_itself),
+            TEST(old_answers_are_forgotten),
         TEST(says_when_to_come_again),
     };
 

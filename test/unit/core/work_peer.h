@@ -1,0 +1,99 @@
+/* work_peer.h - the channel kinds of the tests, which do what they are told: "test" (like SMS),
+ * "lookup", "repeat". */
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "core/channel.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SENT_MAX 4096
+
+struct sent {
+    char to[64], text[256], key[40], reply_to[64];
+    int part, parts, attempt;
+    int64_t at_ms;
+};
+
+static struct peer {
+    pthread_mutex_t lock;
+    struct sent sent[SENT_MAX];     /* every call of send() */
+    int count, lookups;
+    /* what send() says: the script first, then `always` */
+    enum send_outcome script[64], always, lookup;
+    int scripted, used;
+    struct send_result result;      /* what goes with it */
+    /* instead of all that */
+    enum send_outcome (*decide)(const struct send_job *job, struct send_result *result);
+} peer = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static inline void keep_text(char *out, size_t size, struct str text)
+{
+    snprintf(out, size, "%.*s", (int)(text.len < size ? text.len : size - 1), text.data ? text.data
+             : "");
+}
+
+static inline enum send_outcome peer_send(const struct channel *channel, const struct send_job *job,
+                                          struct exchange *exchange, struct send_result *result)
+{
+    enum send_outcome outcome;
+
+    (void)channel;
+    (void)exchange;
+    pthread_mutex_lock(&peer.lock);
+    if (peer.count < SENT_MAX) {
+        struct sent *sent = &peer.sent[peer.count++];
+        keep_text(sent->to, sizeof sent->to, str_c(job->to));
+        keep_text(sent->text, sizeof sent->text, job->text);
+        keep_text(sent->key, sizeof sent->key, str_c(job->key));
+        keep_text(sent->reply_to, sizeof sent->reply_to, str_c(job->reply_to));
+        sent->part = job->part;
+        sent->parts = job->parts;
+        sent->attempt = job->attempt;
+        sent->at_ms = clock_ms();
+    }
+    outcome = peer.used < peer.scripted ? peer.script[peer.used++] : peer.always;
+    *result = peer.result;
+    if (outcome == SEND_DONE && !result->external_id.data)
+        result->external_id = str_c(arena_printf(job->arena, "ext-%s", job->key));
+    pthread_mutex_unlock(&peer.lock);
+    return peer.decide ? peer.decide(job, result) : outcome;
+}
+
+static inline enum send_outcome peer_lookup(const struct channel *channel,
+                                            const struct send_job *job,
+                                            struct exchange *exchange, struct send_result *result)
+{
+    (void)channel;
+    (void)exchange;
+    pthread_mutex_lock(&peer.lock);
+    peer.lookups++;
+    pthread_mutex_unlock(&peer.lock);
+    if (peer.lookup == SEND_DONE)
+        result->external_id = str_c(arena_printf(job->arena, "ext-%s", job->key));
+    return peer.lookup;
+}
+
+static const struct field peer_settings[] = { { 0 } };
+#define PEER_CAN (CHANNEL_CAN_TEXT | CHANNEL_CAN_RECEIPT)
+static const struct channel_driver channel_test = { .kind = "test", .title = "Test",
+    .about = "For tests.",
+    .settings = peer_settings, .can = PEER_CAN | CHANNEL_SMS, .text_max = 40, .send = peer_send };
+static const struct channel_driver channel_lookup = { .kind = "lookup",
+    .title = "Test with look-up", .about = "For tests.",
+    .settings = peer_settings, .can = PEER_CAN, .text_max = 40, .send = peer_send,
+        .lookup = peer_lookup };
+static const struct channel_driver channel_repeat = { .kind = "repeat", .title = "Test with keys",
+    .about = "For tests.",
+    .settings = peer_settings, .can = PEER_CAN | CHANNEL_CAN_REPEAT, .text_max = 40,
+        .send = peer_send };
