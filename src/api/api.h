@@ -22,8 +22,9 @@ struct api *api_open(struct hub *hub, struct err *err);
 /* Tell which server it answers for, for /metrics. */
 void api_serve(struct api *api, struct http_server *server);
 
-/* After the server has stopped. NULL is fine. */
-void api_close(struct api *api);
+/* After the server has stopped. NULL is fine. False: a call still runs and uses the hub; nothing was freed: end the
+ * process without hub_close. */
+bool api_close(struct api *api);
 
 /* The http_respond of the server: routes, authenticates, checks fields, runs. `arg` is struct api *. */
 http_respond api_respond;

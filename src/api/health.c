@@ -84,10 +84,28 @@ static void http_figures(struct op_call *call, struct buf *out)
     figure(out, "http_streams", "gauge", http.streams);
     figure(out, "http_websockets", "gauge", http.sockets);
     figure(out, "http_work_waiting", "gauge", http.work_waiting);
+}
+
+/* Aliases count under their path: whoever wants to drop one sees whether somebody still uses it. */
+static void answers_of(struct buf *out, const char *operation, const char *alias, _Atomic int64_t *answers)
+{
+    for (int class = 1; class < 6; class++) {
+        int64_t count = atomic_load_explicit(&answers[class], memory_order_relaxed);
+
+        if (count > 0)
+            buf_printf(out, "message_hub_answers_total{operation=\"%s\",alias=\"%s\",status=\"%dxx\"} %lld\n",
+                       operation, alias, class, (long long)count);
+    }
+}
+
+static void operation_figures(struct op_call *call, struct buf *out)
+{
+    const struct route *route;
+
     buf_puts(out, "# TYPE message_hub_answers_total counter\n");
-    for (int class = 1; class < 6; class++)
-        buf_printf(out, "message_hub_answers_total{status=\"%dxx\"} %lld\n", class,
-                   (long long)atomic_load(&call->api->answers[class]));
+    answers_of(out, "none", "", call->api->answers);
+    for (size_t i = 0; (route = route_at(call->api->routes, i)); i++)
+        answers_of(out, route->op->name, route->op->flags & OP_ALIAS ? route->op->path : "", route->answers);
 }
 
 static void hub_figures(struct op_call *call, struct buf *out)
@@ -138,6 +156,7 @@ enum op_done health_metrics(struct op_call *call, struct err *err)
     call->response.content_type = "text/plain; version=0.0.4; charset=utf-8";
     hub_figures(call, out);
     http_figures(call, out);
+    operation_figures(call, out);
     queue_figures(&queue, out);
     return OP_DONE;
 }

@@ -1,5 +1,6 @@
 #include "api/ingress.h"
 
+#include "api/guard.h"
 #include "api/state.h"
 #include "base/arena.h"
 #include "base/clock.h"
@@ -126,6 +127,17 @@ static struct str path_below(const struct op_call *call)
     return (struct str){ call->request->path.data + head, call->request->path.len - head };
 }
 
+static int wait_longer(const struct op_call *call, struct err *err)
+{
+    int wait_s = guard_wait_s(call->api->guard, call->request->peer, clock_ms());
+
+    if (wait_s == 0)
+        return 0;
+    err_set(err, ERR_RATE_LIMITED, "Too many wrong signatures came from this network.");
+    err->retry_after_s = wait_s;
+    return err_hint(err, "Wait %d seconds; check the secret on both sides.", wait_s);
+}
+
 enum op_done ingress_receive(struct op_call *call, struct err *err)
 {
     struct delivery *delivery = arena_alloc(call->arena, sizeof *delivery);
@@ -133,6 +145,8 @@ enum op_done ingress_receive(struct op_call *call, struct err *err)
 
     delivery->call = call;
     delivery->events.arena = call->arena;
+    if (wait_longer(call, err) < 0)
+        return OP_FAILED;
     if (call->request->body.len > LIMIT_WEBHOOK_BYTES)
         return err_set(err, ERR_TOO_LARGE, "A webhook may have at most %d bytes.", LIMIT_WEBHOOK_BYTES);
     if (find_channel(call, &delivery->channel, err) < 0)
@@ -140,8 +154,10 @@ enum op_done ingress_receive(struct op_call *call, struct err *err)
     call->tenant_id = delivery->channel.tenant_id;
     call->actor = "hook";
     if (delivery->channel.driver->receive(&delivery->channel, &webhook, &delivery->events, &delivery->reply, err) < 0) {
-        if (err->code == ERR_FORBIDDEN)
+        if (err->code == ERR_FORBIDDEN) {
+            guard_failed(call->api->guard, call->request->peer, webhook.now_ms);
             op_denied(call, "wrong signature");
+        }
         if (err->code != ERR_MALFORMED || park(delivery, arena_strdup(call->arena, err->detail), err) < 0)
             return OP_FAILED;
         fill_reply(call, &(const struct webhook_reply){ 0 });

@@ -50,6 +50,8 @@ static bool has_header(const struct http_response *response, const char *name)
 void op_finish(struct op_call *call, const struct err *err)
 {
     struct http_response *response = &call->response;
+    struct api *api = call->api;
+    _Atomic int64_t *answers;
     struct err large;
 
     if (!err && response->body.overflow) {
@@ -61,8 +63,10 @@ void op_finish(struct op_call *call, const struct err *err)
         refuse(call, err);
     if (!has_header(response, "Cache-Control"))
         http_respond_header(response, call->arena, "Cache-Control", "no-store");
-    atomic_fetch_add_explicit(&call->api->answers[response->status / 100 % 6], 1, memory_order_relaxed);
+    answers = call->route ? call->route->answers : api->answers;
+    atomic_fetch_add_explicit(&answers[response->status / 100 % 6], 1, memory_order_relaxed);
     http_reply(call->exchange, response);
+    atomic_fetch_sub(&api->calls, 1);
 }
 
 static void finish_done(struct op_call *call, enum op_done done, const struct err *err)
@@ -131,11 +135,25 @@ static int prepare(struct op_call *call, const char **allow, struct err *err)
         err_set(err, ERR_METHOD, "%s does not work at this path.", http_method_name(call->request->method));
         return err_hint(err, "Allowed: %s.", *allow);
     }
+    call->route = route;
     call->op = route->op;
     call->response.status = status_of(call->op);
     if (op_authenticate(call, err) < 0 || op_read_fields(call, route, &match, err) < 0)
         return -1;
     return op_idempotency(call, err);
+}
+
+/* A stream that is open is no call any more; it ends with the server. */
+static void run(struct op_call *call, struct err *err)
+{
+    struct api *api = call->api;
+    bool streams = call->op->flags & OP_STREAM;
+    enum op_done done = call->op->run(call, err);
+
+    if (done == OP_LATER && streams)
+        atomic_fetch_sub(&api->calls, 1);
+    else
+        finish_done(call, done, err);
 }
 
 void api_respond(void *arg, struct http_exchange *exchange, struct http_request *request)
@@ -153,9 +171,10 @@ void api_respond(void *arg, struct http_exchange *exchange, struct http_request 
     call->actor = "";
     buf_init(&call->response.body, LIMIT_ANSWER_BYTES);
     call->out = json_writer(&call->response.body);
+    atomic_fetch_add(&call->api->calls, 1);
     ready = prepare(call, &allow, &err);
     if (ready == 0) {
-        finish_done(call, call->op->run(call, &err), &err);
+        run(call, &err);
         return;
     }
     if (ready < 0)

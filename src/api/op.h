@@ -13,6 +13,7 @@
 struct api;
 struct idempotency;
 struct op_call;
+struct route;
 
 enum op_done { OP_FAILED = -1, OP_DONE = 0, OP_LATER = 1 };
 
@@ -64,6 +65,7 @@ struct op_call {
     struct hub *hub;
     struct api *api;
     const struct op *op;
+    const struct route *route;          /* the framework's */
     struct arena *arena;
     struct key key;                     /* who asks; id 0: the socket's owner, with SCOPE_ALL */
     int64_t tenant_id;

@@ -1,3 +1,4 @@
+#include "api/guard.h"
 #include "api/state.h"
 
 #include "base/arena.h"
@@ -119,6 +120,26 @@ static int owner(struct op_call *call, const char *actor, struct err *err)
 
 /* --- Who asks ---------------------------------------------------------------------------------------------------- */
 
+static int wait_longer(struct op_call *call, struct err *err)
+{
+    int wait_s = guard_wait_s(call->api->guard, call->request->peer, clock_ms());
+
+    if (wait_s == 0)
+        return 0;
+    err_set(err, ERR_RATE_LIMITED, "Too many wrong keys came from this network.");
+    err->retry_after_s = wait_s;
+    return err_hint(err, "Wait %d seconds, then use a valid key.", wait_s);
+}
+
+static int wrong_key(struct op_call *call, struct err *err)
+{
+    guard_failed(call->api->guard, call->request->peer, clock_ms());
+    log_info("key refused", LOG_T("operation", call->op->name), LOG_T("peer", call->request->peer),
+             LOG_T("request_id", call->request->request_id));
+    err_set(err, ERR_UNAUTHENTICATED, "This key is not valid: unknown, expired or revoked.");
+    return err_hint(err, "Make one with `message-hub keys create`.");
+}
+
 static int identify(struct op_call *call, struct err *err)
 {
     const struct http_request *request = call->request;
@@ -128,6 +149,8 @@ static int identify(struct op_call *call, struct err *err)
     if (!token.data && call->op->flags & OP_STREAM)
         token = subprotocol(request);
     if (token.data) {
+        if (wait_longer(call, err) < 0)
+            return -1;
         found = key_check(call->hub, token, &call->key, err);
         if (found < 0)
             return -1;
@@ -140,8 +163,7 @@ static int identify(struct op_call *call, struct err *err)
             call->actor = id_text(call->arena, ID_KEY, call->key.id);
             return 0;
         }
-        err_set(err, ERR_UNAUTHENTICATED, "This key is not valid: unknown, expired or revoked.");
-        return err_hint(err, "Make one with `message-hub keys create`.");
+        return wrong_key(call, err);
     }
     if (request->door == HTTP_DOOR_SOCKET && (request->uid == 0 || request->uid == geteuid()))
         return owner(call, arena_printf(call->arena, "uid:%u", request->uid), err);

@@ -21,7 +21,7 @@ struct node {
 struct routes {
     struct node root;
     const char *paths[ROUTES_MAX + 1];
-    const struct op *ops[ROUTES_MAX];
+    const struct route *all[ROUTES_MAX];
     size_t count;
 };
 
@@ -160,7 +160,7 @@ static int check(const struct routes *routes, const struct route *route, struct 
     if (!op->run || !op->summary || op->method == HTTP_HEAD || op->method == HTTP_OPTIONS)
         return wrong(err, op, "has no run or summary, or a method of the framework's");
     for (size_t i = 0; i < routes->count; i++)
-        if (!strcmp(routes->ops[i]->name, op->name) && !((routes->ops[i]->flags | op->flags) & OP_ALIAS))
+        if (!strcmp(routes->all[i]->op->name, op->name) && !((routes->all[i]->op->flags | op->flags) & OP_ALIAS))
             return wrong(err, op, "has a name that another row has");
     return 0;
 }
@@ -172,6 +172,7 @@ static int add(struct arena *arena, struct routes *routes, const struct op *op, 
 
     assert(op->name && op->path);
     route->op = op;
+    route->answers = arena_array(arena, 6, sizeof *route->answers);
     if (op->path[0] != '/' || routes->count == ROUTES_MAX)
         return wrong(err, op, "has a path without '/', or is one row too many");
     node = place(arena, &routes->root, route, err);
@@ -181,7 +182,7 @@ static int add(struct arena *arena, struct routes *routes, const struct op *op, 
         return wrong(err, op, "has the route of another row");
     node->by_method[op->method] = route;
     routes->paths[routes->count] = op->path;
-    routes->ops[routes->count++] = op;
+    routes->all[routes->count++] = route;
     return 0;
 }
 
@@ -244,6 +245,11 @@ bool route_find(const struct routes *routes, struct str path, struct route_match
 const struct route *route_for(const struct route_match *match, enum http_method method)
 {
     return match->by_method[method == HTTP_HEAD ? HTTP_GET : method];
+}
+
+const struct route *route_at(const struct routes *routes, size_t n)
+{
+    return n < routes->count ? routes->all[n] : NULL;
 }
 
 const char *route_allow(struct arena *arena, const struct route_match *match)

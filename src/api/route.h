@@ -13,6 +13,7 @@ struct route {
     const struct op *op;
     const char *params[ROUTE_PARAMS];       /* their names, in path order */
     size_t param_count;
+    _Atomic int64_t *answers;               /* given so far, by hundreds of the status (6 of them) */
 };
 
 /* Where a path led. */
@@ -32,6 +33,9 @@ bool route_find(const struct routes *routes, struct str path, struct route_match
 
 /* The route for a method (HEAD is answered by GET), or NULL. */
 const struct route *route_for(const struct route_match *match, enum http_method method);
+
+/* The n-th route, in table order; NULL past the last. */
+const struct route *route_at(const struct routes *routes, size_t n);
 
 /* "GET, HEAD, OPTIONS, POST" for the Allow header. In the arena. */
 const char *route_allow(struct arena *arena, const struct route_match *match);

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 struct feed;
+struct guard;
 struct pool;
 
 struct api {
@@ -18,7 +19,9 @@ struct api {
     struct str openapi;
     struct pool *slow;                  /* for op_slow */
     struct feed *feed;                  /* event streams */
-    _Atomic int64_t answers[6];         /* by hundreds of the status */
+    struct guard *guard;                /* against guessing */
+    _Atomic int64_t calls;              /* begun and not ended: they use what api_close frees */
+    _Atomic int64_t answers[6];         /* of what led to no operation, by hundreds of the status */
     _Atomic int64_t denied_ms;          /* when the last refused access was written to the audit */
 };
 

@@ -15,7 +15,7 @@
 #include <dirent.h>
 
 struct world {
-    char folder[64], schema[64], url[512], socket[128];
+    char folder[64], schema[64], url[512], socket[100];
     struct arena *arena;
     struct config *config;
     struct script *script;
@@ -78,7 +78,7 @@ static inline void world_open(void)
 static inline void world_close(void)
 {
     http_stop(world.server, 5000);
-    api_close(world.api);
+    assert_true(api_close(world.api));
     hub_close(&world.hub);
     script_free(world.script);
     arena_free(world.arena);
