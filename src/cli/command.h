@@ -10,6 +10,9 @@ struct command {
     int (*run)(int argc, char **argv);     /* argv[0] is the command's name; returns the exit code */
 };
 
+/* The help page of a command on stdout. */
+void command_explain(const struct command *command);
+
 /* Exit codes, documented in `help exit-codes`: 0 ok, 1 failed, 2 usage, 3 authentication, 4 not found, 5 rate-limited,
  * 6 partly done, 70 storage failed, 71 out of memory. */
 

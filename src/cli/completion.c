@@ -1,71 +1,179 @@
+#include "base/arena.h"
 #include "cli/command.h"
+#include "cli/lib/flags.h"
 #include "cli/lib/print.h"
 #include "cli/lib/remote.h"
+#include "core/config.h"
 
 #include <stdio.h>
 #include <string.h>
 
 static const char usage[] = "completion bash|zsh|fish";
 
-static void verbs(const char *separator)
+/* The first line of a summary as a fish string: no quote of its own. */
+static void put_quoted(const char *text)
+{
+    putchar('\'');
+    for (; *text; text++)
+        printf(*text == '\'' ? "\\'" : "%c", *text);
+    putchar('\'');
+}
+
+static void put_choices(const struct field *field)
+{
+    for (const char *at = field->choices; *at; at++)
+        putchar(*at == '|' ? ' ' : *at);
+}
+
+/* All flags of a verb, with a blank before each. */
+static void put_flags(const struct op *op)
+{
+    const struct shared_flag *flag;
+    struct arena *arena = arena_new(0);
+    size_t position = 0;
+
+    for (const struct field *field = op->fields; field && field->name; field++)
+        printf(" %s", flags_name(arena, field));
+    while ((flag = flags_shared(op, &position)))
+        printf(" --%s", flag->name);
+    arena_free(arena);
+}
+
+static void put_settings(void)
+{
+    for (const struct field *field = config_fields; field->name; field++)
+        printf(" --%s", field->name);
+}
+
+/* Verbs, one a line; flags by verb, the longest verb first found wins; choices by verb and flag. */
+static void bash_tables(void)
 {
     struct verb_position position = { 0 };
+    struct arena *arena = arena_new(0);
     const struct op *op;
 
+    fputs("_message_hub_verbs='", stdout);
     for (const struct command *const *command = commands; *command; command++)
-        printf("%s%s", (*command)->name, separator);
+        puts((*command)->name);
+    fputs("completion bash\ncompletion zsh\ncompletion fish\n"
+          "config show\nconfig check\nconfig get\nconfig set\n", stdout);
     while ((op = remote_next(&position)))
-        printf("%s%s", op->cli, separator);
+        puts(op->cli);
+    puts("'\ndeclare -gA _message_hub_flags=(");
+    for (const struct command *const *command = commands; *command; command++) {
+        printf("['%s']='--help", (*command)->name);
+        put_settings();
+        puts("'");
+    }
+    position = (struct verb_position){ 0 };
+    while ((op = remote_next(&position))) {
+        printf("['%s']='", op->cli);
+        put_flags(op);
+        puts("'");
+    }
+    puts(")\ndeclare -gA _message_hub_choices=(");
+    position = (struct verb_position){ 0 };
+    while ((op = remote_next(&position)))
+        for (const struct field *field = op->fields; field && field->name; field++)
+            if (field->type == FIELD_ENUM) {
+                printf("['%s %s']='", op->cli, flags_name(arena, field));
+                put_choices(field);
+                puts("'");
+            }
+    puts(")");
+    arena_free(arena);
 }
 
-/* The flags of one verb, and of all. */
-static void flags(const struct op *op)
-{
-    for (const struct field *field = op->fields; field && field->name; field++) {
-        fputs(" --", stdout);
-        for (const char *at = field->name; *at; at++)
-            putchar(*at == '_' ? '-' : *at);
-    }
-    fputs(" --json --url --key --profile --help", stdout);
-}
+static const char bash_function[] =
+    "_message_hub() {\n"
+    "    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} verb= line= words= entry word\n"
+    "    for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
+    "        [[ $word == -* ]] && break\n"
+    "        line+=\"${line:+ }$word\"\n"
+    "        [[ -n ${_message_hub_flags[$line]} ]] && verb=$line\n"
+    "    done\n"
+    "    if [[ $current == -* ]]; then\n"
+    "        words=${_message_hub_flags[$verb]}\n"
+    "    elif [[ -n ${_message_hub_choices[\"$verb $before\"]} ]]; then\n"
+    "        words=${_message_hub_choices[\"$verb $before\"]}\n"
+    "    elif [[ $before != -* ]]; then\n"
+    "        while IFS= read -r entry; do\n"
+    "            [[ \"$entry \" == \"$line${line:+ }\"* && $entry != \"$line\" ]] || continue\n"
+    "            entry=${entry#\"$line\"}\n"
+    "            entry=${entry# }\n"
+    "            words+=\" ${entry%% *}\"\n"
+    "        done <<< \"$_message_hub_verbs\"\n"
+    "    fi\n"
+    "    COMPREPLY=($(compgen -W \"$words\" -- \"$current\" | sort -u))\n"
+    "}\n"
+    "complete -o default -F _message_hub message-hub\n";
 
 static void bash(void)
 {
-    struct verb_position position = { 0 };
-    const struct op *op;
+    bash_tables();
+    fputs(bash_function, stdout);
+}
 
-    puts("_message_hub() {\n    local line=\"${COMP_WORDS[*]:1:COMP_CWORD-1}\" current=\"${COMP_WORDS[COMP_CWORD]}\" words\n"
-         "    if [[ $current == -* ]]; then\n        case \"$line \" in");
-    while ((op = remote_next(&position))) {
-        printf("        \"%s \"*) words=\"", op->cli);
-        flags(op);
-        puts("\" ;;");
+/* A condition: the first word, and for verbs of two words the second, have been typed. */
+static void fish_condition(const char *verb)
+{
+    const char *space = strchr(verb, ' ');
+
+    if (space)
+        printf("'__fish_seen_subcommand_from %.*s; and __fish_seen_subcommand_from %s'", (int)(space - verb), verb,
+               space + 1);
+    else
+        printf("'__fish_seen_subcommand_from %s'", verb);
+}
+
+static void fish_verb(struct arena *arena, const struct op *op)
+{
+    const char *space = strchr(op->cli, ' ');
+    const struct shared_flag *flag;
+    size_t position = 0;
+
+    if (space)
+        printf("complete -c message-hub -n '__fish_seen_subcommand_from %.*s' -f -a %s -d ", (int)(space - op->cli),
+               op->cli, space + 1);
+    else
+        printf("complete -c message-hub -n __fish_use_subcommand -f -a %s -d ", op->cli);
+    put_quoted(op->summary);
+    putchar('\n');
+    for (const struct field *field = op->fields; field && field->name; field++) {
+        fputs("complete -c message-hub -n ", stdout);
+        fish_condition(op->cli);
+        printf(" -l %s -d ", flags_name(arena, field) + 2);
+        put_quoted(field->help);
+        if (field->type == FIELD_ENUM) {
+            fputs(" -x -a '", stdout);
+            put_choices(field);
+            putchar('\'');
+        }
+        putchar('\n');
     }
-    puts("        esac\n    else\n        words=$(printf '%s\\n' \"$_message_hub_verbs\" | awk -v l=\"$line\" -v n=\"$COMP_CWORD\" \\\n"
-         "            '{ if (l == \"\" || index($0, l \" \") == 1) { split($0, w, \" \"); print w[n] } }')\n    fi\n"
-         "    COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n}");
-    fputs("_message_hub_verbs='", stdout);
-    verbs("\n");
-    puts("'\ncomplete -F _message_hub message-hub");
+    while ((flag = flags_shared(op, &position))) {
+        fputs("complete -c message-hub -n ", stdout);
+        fish_condition(op->cli);
+        printf(" -l %s -d ", flag->name);
+        put_quoted(flag->help);
+        putchar('\n');
+    }
 }
 
 static void fish(void)
 {
     struct verb_position position = { 0 };
+    struct arena *arena = arena_new(0);
     const struct op *op;
 
-    for (const struct command *const *command = commands; *command; command++)
-        printf("complete -c message-hub -n __fish_use_subcommand -f -a %s -d \"%s\"\n", (*command)->name,
-               (*command)->summary);
-    while ((op = remote_next(&position))) {
-        const char *space = strchr(op->cli, ' ');
-
-        if (space)
-            printf("complete -c message-hub -n '__fish_seen_subcommand_from %.*s' -f -a %s -d \"%s\"\n",
-                   (int)(space - op->cli), op->cli, space + 1, op->summary);
-        else
-            printf("complete -c message-hub -n __fish_use_subcommand -f -a %s -d \"%s\"\n", op->cli, op->summary);
+    for (const struct command *const *command = commands; *command; command++) {
+        printf("complete -c message-hub -n __fish_use_subcommand -f -a %s -d ", (*command)->name);
+        put_quoted((*command)->summary);
+        putchar('\n');
     }
+    while ((op = remote_next(&position)))
+        fish_verb(arena, op);
+    arena_free(arena);
 }
 
 static int run_completion(int argc, char **argv)

@@ -1,11 +1,19 @@
+#include "base/arena.h"
 #include "cli/command.h"
 #include "cli/lib/print.h"
 #include "cli/lib/remote.h"
-
-#include "base/arena.h"
+#include "cli/lib/usage.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#define NAME_COLUMNS 24
+
+static void line(const char *name, const char *summary)
+{
+    printf("  %-*s ", NAME_COLUMNS, name);
+    print_wrapped(NAME_COLUMNS + 3, NAME_COLUMNS + 3, summary);
+}
 
 static void list_all(void)
 {
@@ -13,47 +21,82 @@ static void list_all(void)
     const struct op *op;
     size_t table = SIZE_MAX;
 
-    puts("Message Hub: one place for messages from every channel.\n\nusage: message-hub <command> [...]\n\nThis machine:");
+    puts("Message Hub: one place for messages from every channel.\n\n"
+         "usage: message-hub <command> [...]\n\nThis machine:");
     for (const struct command *const *command = commands; *command; command++)
-        printf("  %-26s %s\n", (*command)->name, (*command)->summary);
+        line((*command)->name, (*command)->summary);
     while ((op = remote_next(&position))) {
         if (position.table != table)
             printf("\n%s:\n", op_tables[position.table]->resource);
         table = position.table;
-        printf("  %-26s %s\n", op->cli, op->summary);
+        line(op->cli, op->summary);
     }
-    puts("\n`message-hub help COMMAND` explains one; `help exit-codes` lists the exit codes.");
+    puts("\n`message-hub help COMMAND` explains one; `message-hub help exit-codes` lists the exit codes.\n"
+         "A program message-hub-NAME on PATH is the command NAME.");
+}
+
+static void list_below(const char *noun)
+{
+    struct verb_position position = { 0 };
+    const struct op *op;
+
+    while ((op = remote_next(&position)))
+        if (!strncmp(op->cli, noun, strlen(noun)) && op->cli[strlen(noun)] == ' ')
+            line(op->cli, op->summary);
 }
 
 static void exit_codes(void)
 {
     puts("0   done\n1   failed\n2   wrong use: flag, value or configuration\n3   not signed in, or not allowed\n"
-         "4   not found\n5   rate-limited\n6   partly done (bulk commands)\n70  the storage failed\n71  out of memory");
+         "4   not found\n5   rate-limited\n6   partly done (several calls in one)\n70  the storage failed\n"
+         "71  out of memory");
 }
 
-static int run_help(int argc, char **argv)
+static int explain(struct arena *arena, int argc, char **argv)
 {
+    const char *below = remote_verbs_of(arena, str_c(argv[0]), NULL);
     const struct op *op;
     int words;
 
-    if (argc < 2 || !strcmp(argv[0], "--help") || !strcmp(argv[0], "-h")) {
-        list_all();
-        return 0;
-    }
-    if (!strcmp(argv[1], "exit-codes")) {
+    if (!strcmp(argv[0], "exit-codes")) {
         exit_codes();
         return 0;
     }
     for (const struct command *const *command = commands; *command; command++)
-        if (!strcmp((*command)->name, argv[1])) {
-            printf("%s\n\nusage: message-hub %s\n\n%s", (*command)->summary, (*command)->usage, (*command)->help);
+        if (!strcmp((*command)->name, argv[0])) {
+            command_explain(*command);
             return 0;
         }
-    op = remote_find(argc - 1, argv + 1, &words);
-    if (!op)
-        return print_usage("help [COMMAND]", "There is no command \"%s\".", argv[1]);
-    remote_help(op);
+    op = remote_find(argc, argv, &words);
+    if (op && words == argc)
+        usage_page(op);
+    else if (below && argc == 1)
+        list_below(argv[0]);
+    else
+        return remote_unknown(argc, argv);
     return 0;
+}
+
+static int run_help(int argc, char **argv)
+{
+    struct arena *arena = arena_new(0);
+    int status = 0;
+
+    if (argc < 2)
+        list_all();
+    else
+        status = explain(arena, argc - 1, argv + 1);
+    arena_free(arena);
+    return status;
+}
+
+void command_explain(const struct command *command)
+{
+    print_wrapped(0, 0, command->summary);
+    fputs("\nusage: ", stdout);
+    fputs("message-hub ", stdout);
+    print_wrapped(19, 11, command->usage);
+    printf("\n%s", command->help);
 }
 
 const struct command command_help = {

@@ -4,6 +4,7 @@
 #include "cli/command.h"
 #include "cli/lib/folder.h"
 #include "cli/lib/print.h"
+#include "cli/lib/settings.h"
 #include "core/config.h"
 #include "db/db.h"
 
@@ -12,35 +13,37 @@
 
 static const char usage[] = "migrate [--data DIR] [--database-url URL]";
 
+static int apply(struct arena *arena, const struct config *config, struct err *err)
+{
+    struct db_options options = { .url = config_text(config, "database-url"), .manual = true };
+    struct db *db;
+    int applied = 0, failed;
+
+    if (!options.url)
+        options.url = arena_printf(arena, "sqlite:%s/hub.db", config_text(config, "data"));
+    db = db_open(&options, err);
+    if (!db)
+        return -1;
+    failed = migrate(db, migrations, &applied, err);
+    if (!failed)
+        printf("%d applied, the schema is %d.\n", applied, migrate_version(db, err));
+    db_close(db);
+    return failed;
+}
+
 static int run_migrate(int argc, char **argv)
 {
+    static const char *const known[] = { NULL };
     struct arena *arena = arena_new(0);
-    struct db_options options = { 0 };
     struct config *config;
+    struct config_words rest;
     struct err err = { 0 };
-    struct db *db = NULL;
-    int applied = 0, lock = -1, status = 0;
-    struct config_words words = { argv + 1, argc - 1 };
+    int lock = -1, status = settings_read(arena, argc, argv, &config, &rest);
 
-    if (config_load(arena, &words, &config, &err)) {
+    if (!status && rest.count)
+        status = settings_unknown(rest.words[0], known, usage);
+    if (!status && ((lock = folder_open(config, &err)) < 0 || apply(arena, config, &err)))
         status = print_failure(&err);
-    } else if (words.count) {
-        status = print_usage(usage, "Unknown word \"%s\".", words.words[0]);
-    } else if ((lock = folder_open(config, &err)) < 0) {
-        status = print_failure(&err);
-    } else {
-        options.url = config_text(config, "database-url");
-        if (!options.url)
-            options.url = arena_printf(arena, "sqlite:%s/hub.db", config_text(config, "data"));
-        options.manual = true;
-        db = db_open(&options, &err);
-        if (!db || migrate(db, migrations, &applied, &err))
-            status = print_failure(&err);
-        else
-            printf("%d applied, the schema is %d.\n", applied, migrate_version(db, &err));
-    }
-    if (db)
-        db_close(db);
     if (lock >= 0)
         close(lock);
     arena_free(arena);

@@ -2,9 +2,11 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "cli/command.h"
 #include "cli/lib/folder.h"
 #include "cli/lib/print.h"
+#include "cli/lib/settings.h"
 #include "core/config.h"
 #include "core/hub.h"
 
@@ -38,12 +40,14 @@ static int fill(struct hub *hub, const struct seed_plan *plan, struct err *err)
 /* "--messages N" and "--seed N". */
 static int read_plan(int count, char **words, struct seed_plan *plan)
 {
+    static const char *const names[] = { "--messages", "--seed", NULL };
+
     for (int i = 0; i < count; i += 2) {
         int64_t number = 0;
         bool known = !strcmp(words[i], "--messages") || !strcmp(words[i], "--seed");
 
         if (!known)
-            return print_usage(usage, "Unknown word \"%s\".", words[i]);
+            return settings_unknown(words[i], names, usage);
         if (i + 1 == count || !str_int(str_c(words[i + 1]), 1, 100000000, &number))
             return print_usage(usage, "%s needs a number from 1 to 100000000.", words[i]);
         if (words[i][2] == 'm')
@@ -61,15 +65,12 @@ static int run_seed_data(int argc, char **argv)
     struct config *config;
     struct hub hub = { 0 };
     struct err err = { 0 };
-    int status, lock = -1;
-    struct config_words words = { argv + 1, argc - 1 };
+    struct config_words rest;
+    int lock = -1, status = settings_read(arena, argc, argv, &config, &rest);
 
-    if (config_load(arena, &words, &config, &err)) {
-        status = print_failure(&err);
-        arena_free(arena);
-        return status;
-    }
-    status = read_plan(words.count, words.words, &plan);
+    log_set_level(LOG_ERROR);
+    if (!status)
+        status = read_plan(rest.count, rest.words, &plan);
     if (!status && (lock = folder_open(config, &err)) < 0)
         status = print_failure(&err);
     hub.config = config;

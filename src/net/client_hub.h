@@ -1,5 +1,5 @@
-/* client_hub.h - one call from the command line to a hub: over TCP with a key, or over the data folder's unix socket. Not
- * for drivers: it may reach any address the user names. */
+/* client_hub.h - one call from the command line to a hub: over TCP with a key, or over the data folder's unix socket.
+ * Not for drivers: it may reach any address the user names. */
 #pragma once
 
 #include "base/buf.h"

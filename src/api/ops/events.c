@@ -75,7 +75,7 @@ static const struct op ops[] = {
       .fields = stream_fields, .flags = OP_STREAM },
     { .name = "event.list", .method = HTTP_GET, .path = "/api/v1/events/list", .scope = SCOPE_READ, .run = list,
       .summary = "Read a page of the log.", .fields = list_fields, .flags = OP_LIST, .shape = shape, .cli = "events",
-      .cli_columns = "seq,at,kind,id,conversation_id", .example = "events --limit 20" },
+      .cli_columns = "seq,at,kind,id,conversation=conversation_id", .example = "events --limit 20" },
 };
 
 const struct op_table ops_events = { "events", ops, sizeof ops / sizeof *ops };

@@ -245,7 +245,7 @@ static const struct op rows[] = {
     { .name = "sandbox.messages", .method = HTTP_GET, .path = "/api/v1/sandbox/messages", .scope = SCOPE_READ,
       .summary = "What the simulated phone shows, newest first: what it said and what reached it.",
       .fields = messages_fields, .run = messages, .flags = OP_LIST, .answer = message_columns, .shape = message_shape,
-      .cli = "sandbox messages", .cli_columns = "received_at,direction,state,text",
+      .cli = "sandbox messages", .cli_columns = "received=received_at,dir=direction,state,text",
       .example = "sandbox messages --as +15550100" },
     { .name = "sandbox.receipt", .method = HTTP_POST, .path = "/api/v1/sandbox/receipt", .scope = SCOPE_RECEIVE,
       .summary = "Let the simulated phone say what became of a message that it got.", .fields = receipt_fields,

@@ -150,12 +150,12 @@ static const struct op rows[] = {
     { .name = "sync.messages", .method = HTTP_GET, .path = "/api/v1/sync/messages", .scope = SCOPE_READ,
       .summary = "Every message that changed after a cursor or a time, oldest change first, with tombstones.",
       .fields = sync_fields, .run = changes, .flags = OP_LIST, .answer = message_columns, .shape = sync_shape,
-      .cli = "sync", .cli_columns = "id,updated_at,direction,from,to,state,text,deleted_at",
+      .cli = "sync", .cli_columns = "id,updated=updated_at,dir=direction,peer=from|to,state,text,deleted=deleted_at",
       .example = "sync --since 2026-11-20T00:00:00Z" },
     { .name = "sync.status", .method = HTTP_GET, .path = "/api/v1/sync/status", .scope = SCOPE_READ,
       .summary = "How far each device has come.", .fields = status_fields, .run = status, .flags = OP_LIST,
       .answer = device_columns, .shape = status_shape, .cli = "sync status",
-      .cli_columns = "id,name,state,lag,synced_at,last_seen_at", .example = "sync status" },
+      .cli_columns = "id,name,state,lag,synced=synced_at,seen=last_seen_at", .example = "sync status" },
 };
 
 const struct op_table ops_sync = { "sync", rows, sizeof rows / sizeof *rows };

@@ -140,7 +140,7 @@ static const struct op ops[] = {
       .example = "tenants create acme --region DE" },
     { .name = "tenant.list", .method = HTTP_GET, .path = "/api/v1/tenants", .scope = SCOPE_ADMIN, .run = list,
       .summary = "List all tenants.", .fields = list_fields, .flags = OP_LIST | OP_TENANT_ANY, .answer = tenant_columns,
-      .cli = "tenants", .cli_columns = "id,name,state,region,created_at", .example = "tenants" },
+      .cli = "tenants", .cli_columns = "id,name,state,region,created=created_at", .example = "tenants" },
     { .name = "tenant.suspend", .method = HTTP_POST, .path = "/api/v1/tenants/{id}/suspend", .scope = SCOPE_ADMIN,
       .run = suspend, .summary = "Suspend a tenant: its keys and hooks stop, nothing is deleted.", .fields = id_fields,
       .flags = OP_TENANT_ANY, .answer = tenant_columns, .cli = "tenants suspend", .cli_args = "id",

@@ -17,6 +17,7 @@ int folder_open(const struct config *config, struct err *err)
     char path[PATH_MAX];
     int lock;
 
+    umask(077);
     if (mkdir(folder, 0700) && errno != EEXIST) {
         err_set(err, ERR_INTERNAL, "Cannot make the data folder %s: %s.", folder, strerror(errno));
         return err_hint(err, "Choose another with --data, or make it with mode 0700 for this user.");

@@ -14,11 +14,11 @@ struct verb_position {
 };
 const struct op *remote_next(struct verb_position *position);
 
-/* "messages [--limit N] [--device TEXT] ..." of a verb, in the arena. */
-const char *remote_usage(struct arena *arena, const struct op *op);
-
-/* The help page of a verb on stdout. */
-void remote_help(const struct op *op);
-
 /* The operation whose verb is these words ("channels add"), or NULL; `*words` says how many of them it took. */
 const struct op *remote_find(int argc, char **argv, int *words);
+
+/* "There is no command ...", with the nearest one or the verbs below the word as the hint; exit code 2. */
+int remote_unknown(int argc, char **argv);
+
+/* The verbs whose first word is `noun`, but `except`, separated by ", "; NULL when there are none. In the arena. */
+const char *remote_verbs_of(struct arena *arena, struct str noun, const struct op *except);

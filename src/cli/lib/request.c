@@ -1,152 +1,33 @@
 #include "cli/lib/request.h"
 
 #include "base/arena.h"
+#include "cli/lib/flags.h"
 #include "net/http.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-static const struct field *field_of_flag(const struct op *op, const char *name, size_t length)
-{
-    for (const struct field *field = op->fields; field && field->name; field++) {
-        if (strlen(field->name) != length)
-            continue;
-        for (size_t i = 0; i <= length; i++) {
-            if (i == length)
-                return field;
-            if (field->name[i] != name[i] && !(field->name[i] == '_' && name[i] == '-'))
-                break;
-        }
-    }
-    return NULL;
-}
+#define TIMEOUT_MS 30000
 
-static struct str read_stdin(struct arena *arena)
-{
-    struct buf text;
-    struct str copy;
-    size_t got;
-
-    buf_init(&text, LIMIT_BATCH_BYTES);
-    do {
-        char *room = buf_room(&text, 16384);
-
-        got = room ? fread(room, 1, 16384, stdin) : 0;
-        buf_added(&text, got);
-    } while (got);
-    while (text.len && (text.data[text.len - 1] == '\n' || text.data[text.len - 1] == '\r'))
-        text.len--;
-    copy = (struct str){ arena_copy(arena, text.data ? text.data : "", text.len), text.len };
-    buf_fini(&text);
-    return copy;
-}
-
-static int give(struct arena *arena, struct request *request, const struct field *field, const char *text, struct err *err)
-{
-    /* Ids are decoded by the hub, which has the key; here they are kept as they were typed. */
-    struct value *value = &request->in.values[field - request->op->fields];
-
-    if (field->type == FIELD_ID || field->type == FIELD_IDS || field->type == FIELD_LIST || field->type == FIELD_OBJECT
-        || field->type == FIELD_TIME || field->type == FIELD_TEXTS) {
-        value->field = field;
-        value->text = !strcmp(text, "-") ? read_stdin(arena) : str_c(arena_strdup(arena, text));
-        return 0;
-    }
-    return field_set_text(arena, &request->in, field->name, !strcmp(text, "-") ? read_stdin(arena) : str_c(text), err);
-}
-
-/* Flags that every verb takes. 1 taken, 0 not one of them. */
-static int shared_flag(struct request *request, const char *name, const char *value, bool *took_value)
-{
-    const struct {
-        const char *name;
-        const char **place;
-    } texts[] = {
-        { "url", &request->target.url }, { "key", &request->target.key }, { "profile", &request->target.profile },
-        { "data", &request->target.data }, { "socket", &request->target.socket }, { "tenant", &request->target.tenant },
-        { "idempotency-key", &request->idempotency_key },
-    };
-
-    *took_value = false;
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-        if (!strcmp(name, texts[i].name) && value) {
-            *texts[i].place = value;
-            *took_value = true;
-            return 1;
-        }
-    if (!strcmp(name, "help"))
-        request->help = true;
-    else if (!strcmp(name, "quiet"))
-        request->quiet = true;
-    else if (!strcmp(name, "stdin"))
-        request->from_stdin = true;
-    else if (!strcmp(name, "jsonl"))
-        request->table.form = TABLE_JSON_LINES;
-    else if (!strcmp(name, "json"))
-        request->table.form = TABLE_JSON;
-    else if (!strcmp(name, "timeout") && value) {
-        request->timeout_ms = atoi(value) * 1000;
-        *took_value = true;
-    } else
-        return 0;
-    return 1;
-}
-
-static int wrong_flag(const struct op *op, const char *name, struct err *err)
-{
-    const char *names[64] = { "json", "jsonl", "url", "key", "profile", "data", "tenant", "timeout", "quiet", "help" };
-    size_t count = 10;
-    const char *nearest;
-
-    for (const struct field *field = op->fields; field && field->name && count < 63; field++)
-        names[count++] = field->name;
-    nearest = field_nearest(name, names);
-    err_set(err, ERR_INVALID, "`%s` has no flag --%s.", op->cli, name);
-    return err_hint(err, nearest ? "Did you mean --%s?" : "See: message-hub help %s", nearest ? nearest : op->cli);
-}
-
-static int read_flag(struct arena *arena, struct request *request, char **argv, int *at, struct err *err)
-{
-    char *name = arena_strdup(arena, argv[*at] + 2), *equals = strchr(name, '=');
-    const char *value = equals ? equals + 1 : argv[*at + 1];
-    const struct field *field;
-    bool took_value;
-
-    if (equals)
-        *equals = '\0';
-    field = field_of_flag(request->op, name, strlen(name));
-    if (!strcmp(name, "json") && equals)
-        request->table.json_fields = value;
-    if (!field && shared_flag(request, name, value, &took_value)) {
-        *at += took_value && !equals;
-        return 0;
-    }
-    if (!field)
-        return wrong_flag(request->op, name, err);
-    if (field->type == FIELD_BOOL && !equals)
-        return give(arena, request, field, "true", err);
-    if (!value) {
-        err_set(err, ERR_INVALID, "--%s needs a value.", name);
-        return err_hint(err, "%s", field->help);
-    }
-    *at += !equals;
-    if (!strcmp(field->name, "limit") && (request->op->flags & OP_LIST))
-        request->limit = atoll(value) > 0 ? atoll(value) : 0;
-    if (request->limit > LIMIT_PAGE_MAX)
-        return 0;
-    return give(arena, request, field, value, err);
-}
-
-/* The `nth` name of op->cli_args. The last one of a text takes all the words that follow. */
-static const struct field *positional(const struct op *op, int nth)
+struct str request_positional(const struct op *op, int nth)
 {
     struct str rest = str_c(op->cli_args), name;
 
     while (str_split(&rest, ' ', &name))
         if (nth-- == 0)
-            return field_of_flag(op, name.data, name.len);
-    return NULL;
+            return name;
+    return (struct str){ 0 };
+}
+
+static const struct field *positional(const struct op *op, int nth)
+{
+    struct str name = request_positional(op, nth);
+
+    return name.data ? flags_field(op, name) : NULL;
+}
+
+static struct value *value_of(const struct request *request, const struct field *field)
+{
+    return &request->in.values[field - request->op->fields];
 }
 
 static int check_required(const struct request *request, struct err *err)
@@ -154,56 +35,90 @@ static int check_required(const struct request *request, struct err *err)
     const struct op *op = request->op;
 
     for (size_t i = 0; i < request->in.count; i++) {
-        if (!(op->fields[i].flags & FIELD_REQUIRED) || request->in.values[i].field)
+        const struct field *field = &op->fields[i];
+
+        if (!(field->flags & FIELD_REQUIRED) || request->in.values[i].field)
             continue;
-        if (request->from_stdin && &op->fields[i] == positional(op, 0))
+        if (request->from_stdin && field == positional(op, 0))
             continue;
-        err_field(err, op->fields[i].name, "`%s` needs %s: %s", op->cli, op->fields[i].name, op->fields[i].help);
+        err_field(err, field->name, "`%s` needs %s: %s", op->cli, field->name, field->help);
         return err_hint(err, op->example ? "For example: message-hub %s" : "See: message-hub help %s",
                         op->example ? op->example : op->cli);
     }
     return 0;
 }
 
-int request_read(struct arena *arena, const struct op *op, int argc, char **argv, struct request *out, struct err *err)
+/* A word more than there are arguments: the next id of a verb that takes one, or more of the last text or list. */
+static int give_more(struct arena *arena, struct request *request, const struct field *last, char *word,
+                     struct err *err)
+{
+    const struct op *op = request->op;
+    struct value *value = last ? value_of(request, last) : NULL;
+    bool is_text = last && last->type == FIELD_TEXT && !(last->flags & FIELD_PATH);
+    bool is_list = last && (last->type == FIELD_IDS || last->type == FIELD_TEXTS) && !str_starts(value->text, "[");
+
+    if (is_text || is_list)
+        return flags_give(arena, request, last, arena_printf(arena, is_text ? "%.*s %s" : "%.*s,%s",
+                                                             STR_FMT(value->text), word), err);
+    if (last && (last->flags & FIELD_PATH) && !request_positional(op, 1).data) {
+        request->more.words[request->more.count++] = word;
+        return 0;
+    }
+    err_set(err, ERR_INVALID, "`%s` does not take \"%s\".", op->cli, word);
+    return err_hint(err, "See: message-hub help %s", op->cli);
+}
+
+static int give_words(struct arena *arena, struct request *request, const struct config_words *words, struct err *err)
+{
+    const struct field *field = NULL, *last = NULL;
+    int nth = 0;
+
+    for (int i = 0; i < words->count; i++) {
+        do
+            field = positional(request->op, nth++);
+        while (field && value_of(request, field)->field);
+        if (field ? flags_give(arena, request, field, words->words[i], err)
+                  : give_more(arena, request, last, words->words[i], err))
+            return -1;
+        last = field ? field : last;
+    }
+    return 0;
+}
+
+int request_read(struct arena *arena, const struct op *op, const struct config_words *words, struct request *out,
+                 struct err *err)
 {
     static const struct field no_fields[] = { { 0 } };
-    int words = 0;
+    struct config_words plain = { arena_array(arena, (size_t)words->count + 1, sizeof *plain.words), 0 };
+    bool only_words = false;
 
     memset(out, 0, sizeof *out);
     out->op = op;
-    out->timeout_ms = 30000;
-    out->table = (struct table_options){ TABLE_AUTO, op->cli_columns, NULL, true };
+    out->timeout_ms = TIMEOUT_MS;
+    out->table.columns = op->cli_columns;
+    out->more.words = arena_array(arena, (size_t)words->count + 1, sizeof *out->more.words);
     field_begin(arena, op->fields ? op->fields : no_fields, &out->in);
-    for (int i = 0; i < argc; i++) {
-        const struct field *field;
+    for (int i = 0; i < words->count; i++) {
+        const char *word = words->words[i];
 
-        if (!strcmp(argv[i], "-h") || !strcmp(argv[i], "-f")) {
-            out->help |= argv[i][1] == 'h';     /* -f: a stream follows anyway */
-            continue;
-        }
-        if (!strncmp(argv[i], "--", 2) && argv[i][2]) {
-            if (read_flag(arena, out, argv, &i, err))
-                return -1;
-            continue;
-        }
-        field = positional(op, words);
-        if (!field && words && positional(op, words - 1) && positional(op, words - 1)->type == FIELD_TEXT) {
-            struct value *last = &out->in.values[positional(op, words - 1) - op->fields];
-
-            if (give(arena, out, last->field, arena_printf(arena, "%s %s", last->text.data, argv[i]), err))
-                return -1;
-            continue;
-        }
-        if (!field) {
-            err_set(err, ERR_INVALID, "`%s` does not take \"%s\".", op->cli, argv[i]);
-            return err_hint(err, "See: message-hub help %s", op->cli);
-        }
-        words++;
-        if (give(arena, out, field, argv[i], err))
+        if (only_words || strncmp(word, "-", 1) || !word[1] || (word[1] >= '0' && word[1] <= '9'))
+            plain.words[plain.count++] = words->words[i];
+        else if (!strcmp(word, "--"))
+            only_words = true;
+        else if (!strcmp(word, "-h"))
+            out->help = true;
+        else if (!strcmp(word, "-f") && (op->flags & OP_STREAM))
+            continue;       /* as with tail; a stream follows anyway */
+        else if (word[1] != '-') {
+            err_set(err, ERR_INVALID, "`%s` has no flag %s.", op->cli, word);
+            return err_hint(err, "Flags have two dashes: message-hub help %s. A text that begins with a dash: -- %s",
+                            op->cli, word);
+        } else if (flags_read(arena, out, words, &i, err))
             return -1;
     }
-    return out->help ? 0 : check_required(out, err);
+    if (out->help)
+        return 0;
+    return give_words(arena, out, &plain, err) ? -1 : check_required(out, err);
 }
 
 const char *request_path(struct arena *arena, const struct request *request, const char *cursor, int64_t page)
@@ -216,7 +131,7 @@ const char *request_path(struct arena *arena, const struct request *request, con
     buf_init(&path, LIMIT_URL_BYTES);
     for (const char *at = op->path; *at; at++) {
         const char *end = *at == '{' ? strchr(at, '}') : NULL;
-        const struct field *field = end ? field_of_flag(op, at + 1, (size_t)(end - at - 1)) : NULL;
+        const struct field *field = end ? flags_field(op, (struct str){ at + 1, (size_t)(end - at - 1) }) : NULL;
 
         if (!field) {
             buf_putc(&path, *at);
@@ -263,6 +178,10 @@ static void write_value(struct json_writer *w, const struct value *value)
         return;
     case FIELD_TEXTS:
     case FIELD_IDS:
+        if (str_starts(rest, "[")) {
+            json_put_raw(w, rest);
+            return;
+        }
         json_array_begin(w);
         while (str_split(&rest, ',', &part))
             json_put_text(w, str_trim(part));

@@ -1,8 +1,8 @@
 #include "cli/lib/stream.h"
 
 #include "base/arena.h"
+#include "cli/lib/call.h"
 #include "cli/lib/print.h"
-#include "net/client_hub.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -67,9 +67,7 @@ int stream_follow(struct arena *arena, const struct request *request, const stru
         follow.heard = false;
         status = hub_call(&call, &answer, &err) ? -1 : 0;
         if (!status && answer.status >= 400) {
-            err_set(&err, answer.status == 401 ? ERR_UNAUTHENTICATED : answer.status == 410 ? ERR_GONE : ERR_INVALID,
-                    "The hub answered %d: %s", answer.status, answer.body.data ? answer.body.data : "");
-            status = print_failure(&err);
+            status = call_problem(&answer);
             buf_fini(&answer.body);
             break;
         }

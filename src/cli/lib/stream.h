@@ -3,5 +3,5 @@
 
 #include "cli/lib/request.h"
 
-/* Follow until interrupted. Reconnects with the last cursor, waiting a little longer each time. Returns the exit code. */
+/* Follow until interrupted. Reconnects with the last cursor, waiting longer each time. Returns the exit code. */
 int stream_follow(struct arena *arena, const struct request *request, const struct target *target);

@@ -1,92 +1,121 @@
 #include "cli/lib/table.h"
 
 #include "base/arena.h"
-#include "base/clock.h"
+#include "cli/lib/cell.h"
+#include "cli/lib/layout.h"
+#include "cli/lib/width.h"
 
-#include <libsmartcols.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#define COLUMNS_MAX 32
+#define NAME_COLUMNS 30     /* of a member's name, at most, before its value */
 
-/* The local form of a time on a terminal; programs get the answer's own text. */
-static const char *local_time(struct arena *arena, struct str text)
+struct table {
+    struct arena *arena;
+    const struct table_options *options;
+    struct layout layout;
+    const char *paths[LAYOUT_COLUMNS_MAX];      /* "from|to" */
+    size_t printed;
+    bool is_terminal;
+};
+
+static bool is_plain(void)
 {
-    int64_t ms;
-    time_t seconds;
-    struct tm parts;
-    char out[32];
+    const char *no_color = getenv("NO_COLOR"), *terminal = getenv("TERM");
 
-    if (text.len < 20 || text.data[4] != '-' || text.data[10] != 'T' || !clock_parse(text, &ms, NULL))
-        return NULL;
-    seconds = (time_t)(ms / 1000);
-    if (!localtime_r(&seconds, &parts) || !strftime(out, sizeof out, "%Y-%m-%d %H:%M:%S", &parts))
-        return NULL;
-    return arena_strdup(arena, out);
+    return (no_color && *no_color) || !terminal || !strcmp(terminal, "dumb");
 }
 
-static const char *cell(struct arena *arena, const struct json *value, bool terminal)
+/* What a column shows: the first of its paths that leads to something. */
+static const struct json *member(const struct json *item, const char *paths)
 {
-    struct buf text;
-    const char *copy;
+    struct str rest = str_c(paths), path;
+    const struct json *value = NULL;
+    char one[128];
 
-    switch (json_kind(value)) {
-    case JSON_KIND_NULL:
-        return "";
-    case JSON_KIND_STRING:
-        copy = terminal ? local_time(arena, json_text(value)) : NULL;
-        return copy ? copy : str_printable(arena, json_text(value), true);
-    case JSON_KIND_BOOL:
-        return json_bool(value, false) ? "yes" : "no";
-    default:
-        buf_init(&text, LIMIT_ANSWER_BYTES);
-        json_dump(&text, value);
-        copy = str_printable(arena, buf_slice(&text), true);
-        buf_fini(&text);
-        return copy;
+    while (cell_is_empty(value) && str_split(&rest, '|', &path)) {
+        snprintf(one, sizeof one, "%.*s", STR_FMT(path));
+        value = json_at(item, one);
     }
+    return value;
 }
 
-static size_t column_names(struct arena *arena, const struct json *items, const char *columns, const char **names)
+static struct str title_of(struct arena *arena, struct str name)
 {
-    struct str rest = str_c(columns), part;
+    char *title = str_dup(arena, name);
+
+    for (char *at = title; *at; at++)
+        *at = *at == '_' || *at == '.' ? ' ' : (char)(*at >= 'a' && *at <= 'z' ? *at - 32 : *at);
+    return str_c(title);
+}
+
+static bool ends_with(struct str text, const char *end)
+{
+    size_t length = strlen(end);
+
+    return text.len >= length && !memcmp(text.data + text.len - length, end, length);
+}
+
+static void add_column(struct table *table, struct str spec)
+{
+    struct layout_column *column = &table->layout.columns[table->layout.count];
+    struct str rest = spec, name;
+
+    if (table->layout.count == LAYOUT_COLUMNS_MAX)
+        return;
+    str_split(&rest, '=', &name);
+    spec = rest.data ? rest : name;
+    *column = (struct layout_column){ .title = title_of(table->arena, name) };
+    column->is_fixed = str_is(spec, "id") || str_is(spec, "at") || ends_with(spec, "_id") || ends_with(spec, "_at")
+        || ends_with(spec, "_until");
+    table->paths[table->layout.count++] = str_dup(table->arena, spec);
+}
+
+static void find_columns(struct table *table, const struct json *first)
+{
+    struct str rest = str_c(table->options->columns), part;
+    const struct json *value;
     void *position = NULL;
     const char *key;
-    const struct json *value;
-    size_t count = 0;
 
-    while (columns && count < COLUMNS_MAX && str_split(&rest, ',', &part))
-        names[count++] = str_dup(arena, str_trim(part));
-    while (!columns && count < COLUMNS_MAX && json_next(json_item(items, 0), &position, &key, &value))
-        names[count++] = key;
-    return count;
+    while (str_split(&rest, ',', &part))
+        add_column(table, str_trim(part));
+    while (!table->options->columns && json_next(first, &position, &key, &value))
+        add_column(table, str_c(key));
 }
 
-static void print_json(const struct json *value, const char *fields)
+static struct str cell(struct table *table, const struct json *item, size_t column)
+{
+    const char *path = table->paths[column];
+    enum cell_time time = !table->is_terminal ? CELL_TIME_RAW : !strcmp(path, "at") ? CELL_TIME_LONG : CELL_TIME_SHORT;
+
+    return cell_text(table->layout.arena, member(item, path), time);
+}
+
+static void put_json(const struct json *value, const char *fields)
 {
     struct arena *arena = arena_new(0);
-    const char *names[COLUMNS_MAX];
-    struct buf out;
+    struct str rest = str_c(fields), path;
     struct json_writer w;
+    struct buf out;
 
     buf_init(&out, LIMIT_ANSWER_BYTES);
+    w = json_writer(&out);
     if (!fields || json_kind(value) != JSON_KIND_OBJECT) {
         json_dump(&out, value);
     } else {
-        size_t count = column_names(arena, NULL, fields, names);
-
-        w = json_writer(&out);
         json_object_begin(&w);
-        for (size_t i = 0; i < count; i++) {
-            struct buf member;
+        while (str_split(&rest, ',', &path)) {
+            const char *name = str_dup(arena, str_trim(path));
+            struct buf one;
 
-            buf_init(&member, LIMIT_ANSWER_BYTES);
-            json_dump(&member, json_at(value, names[i]));
-            json_key(&w, names[i]);
-            json_put_raw(&w, buf_slice(&member));
-            buf_fini(&member);
+            buf_init(&one, LIMIT_ANSWER_BYTES);
+            json_dump(&one, json_at(value, name));
+            json_key(&w, name);
+            json_put_raw(&w, buf_slice(&one));
+            buf_fini(&one);
         }
         json_object_end(&w);
     }
@@ -95,95 +124,184 @@ static void print_json(const struct json *value, const char *fields)
     arena_free(arena);
 }
 
-static void print_json_list(const struct json *items, const struct table_options *options)
+static void put_rows(struct table *table, const struct json *items)
 {
-    bool lines = options->form == TABLE_JSON_LINES;
+    struct layout *layout = &table->layout;
+    struct str cells[LAYOUT_COLUMNS_MAX];
+    const char *styles[LAYOUT_COLUMNS_MAX];
 
-    if (!lines)
-        putchar('[');
     for (size_t i = 0; i < json_count(items); i++) {
-        if (i && !lines)
-            fputs(",\n ", stdout);
-        print_json(json_item(items, i), options->json_fields);
-        if (lines)
-            putchar('\n');
-    }
-    if (!lines)
-        puts("]");
-}
-
-static void print_columns(struct arena *arena, const struct json *items, const char **names, size_t count)
-{
-    struct libscols_table *table = scols_new_table();
-
-    scols_table_enable_noencoding(table, 1);
-    for (size_t c = 0; c < count; c++) {
-        int flags = !strcmp(names[c], "text") || !strcmp(names[c], "detail") ? SCOLS_FL_TRUNC : 0;
-        char *title = arena_strdup(arena, names[c]);
-
-        for (char *at = title; *at; at++)
-            *at = *at == '_' || *at == '.' ? ' ' : (char)(*at >= 'a' && *at <= 'z' ? *at - 32 : *at);
-        scols_table_new_column(table, title, flags ? 0.5 : 0, flags);
-    }
-    for (size_t i = 0; i < json_count(items); i++) {
-        struct libscols_line *line = scols_table_new_line(table, NULL);
-
-        for (size_t c = 0; c < count; c++)
-            scols_line_set_data(line, c, cell(arena, json_at(json_item(items, i), names[c]), true));
-    }
-    scols_print_table(table);
-    scols_unref_table(table);
-}
-
-void table_print_list(const struct json *items, const struct table_options *options)
-{
-    struct arena *arena = arena_new(0);
-    const char *names[COLUMNS_MAX];
-    size_t count = column_names(arena, items, options->columns, names);
-
-    if (options->form != TABLE_AUTO) {
-        print_json_list(items, options);
-    } else if (isatty(STDOUT_FILENO)) {
-        if (json_count(items))
-            print_columns(arena, items, names, count);
-        else
-            fputs("Nothing yet.\n", stderr);
-    } else {
-        for (size_t i = 0; i < json_count(items); i++) {
-            for (size_t c = 0; c < count; c++)
-                printf("%s%s", c ? "\t" : "", cell(arena, json_at(json_item(items, i), names[c]), false));
-            putchar('\n');
+        for (size_t c = 0; c < layout->count; c++) {
+            cells[c] = cell(table, json_item(items, i), c);
+            styles[c] = cell_style(cells[c]);
+            if (!strcmp(table->paths[c], "text"))
+                styles[c] = NULL;
+            if (!table->is_terminal)
+                printf("%s%.*s%s", c ? "\t" : "", STR_FMT(cells[c]), c + 1 == layout->count ? "\n" : "");
         }
+        if (table->is_terminal)
+            layout_row(layout, cells, styles);
     }
-    arena_free(arena);
+}
+
+static void begin_terminal(struct table *table, const struct json *items)
+{
+    for (size_t i = 0; i < json_count(items); i++)
+        for (size_t c = 0; c < table->layout.count; c++)
+            layout_want(&table->layout, c, cell(table, json_item(items, i), c));
+    layout_fit(&table->layout);
+    layout_titles(&table->layout);
+}
+
+struct table *table_open(struct arena *arena, const struct table_options *options)
+{
+    struct table *table = arena_alloc(arena, sizeof *table);
+
+    table->arena = arena;
+    table->options = options;
+    table->is_terminal = isatty(STDOUT_FILENO);
+    table->layout.arena = arena;
+    table->layout.room = width_of_terminal(stdout, 0);
+    table->layout.plain = is_plain();
+    if (options->form == TABLE_JSON)
+        putchar('[');
+    return table;
+}
+
+void table_items(struct table *table, const struct json *items)
+{
+    struct arena *page = arena_new(0);
+    size_t count = json_count(items);
+
+    table->layout.arena = page;
+    if (table->options->form != TABLE_AUTO) {
+        bool lines = table->options->form == TABLE_JSON_LINES;
+
+        for (size_t i = 0; i < count; i++) {
+            fputs(lines ? "" : table->printed + i ? ",\n " : "", stdout);
+            put_json(json_item(items, i), table->options->json_fields);
+            fputs(lines ? "\n" : "", stdout);
+        }
+    } else if (count) {
+        if (!table->printed)
+            find_columns(table, json_item(items, 0));
+        if (!table->printed && table->is_terminal)
+            begin_terminal(table, items);
+        put_rows(table, items);
+    }
+    table->printed += count;
+    arena_free(page);
+    table->layout.arena = table->arena;
+}
+
+void table_close(struct table *table)
+{
+    if (table->options->form == TABLE_JSON)
+        puts("]");
+    else if (!table->printed && table->options->form == TABLE_AUTO && table->is_terminal)
+        fputs("Nothing here.\n", stderr);
+}
+
+/* A member's name, and its value behind it: on a terminal in lines of its own width, below each other. */
+static void put_member(struct arena *arena, const char *name, const struct json *value, size_t name_columns)
+{
+    size_t room = width_of_terminal(stdout, 0);
+    struct str rest, line;
+
+    if (!room) {
+        printf("%s\t%.*s\n", name, STR_FMT(cell_text(arena, value, CELL_TIME_RAW)));
+        return;
+    }
+    printf("%-*s", (int)name_columns, name);
+    rest = cell_lines(arena, value, CELL_TIME_LONG);
+    for (bool first = true; str_split(&rest, '\n', &line); first = false)
+        do {
+            size_t bytes = width_prefix(line, room > name_columns + 10 ? room - name_columns - 2 : room);
+
+            printf("%*s%.*s\n", first ? 2 : (int)name_columns + 2, "", (int)bytes, line.data);
+            line = (struct str){ line.data + bytes, bytes ? line.len - bytes : 0 };
+            first = false;
+        } while (line.len);
+}
+
+/* Members of members get a path for a name, as --json takes it. `measured` NULL: print them. */
+static void walk(struct arena *arena, const struct json *object, const char *prefix, size_t *measured,
+                 size_t name_columns)
+{
+    const struct json *value;
+    void *position = NULL;
+    const char *key;
+
+    while (json_next(object, &position, &key, &value)) {
+        const char *name = *prefix ? arena_printf(arena, "%s.%s", prefix, key) : key;
+
+        if (json_kind(value) == JSON_KIND_OBJECT)
+            walk(arena, value, name, measured, name_columns);
+        else if (cell_is_empty(value) || json_kind(json_item(value, 0)) == JSON_KIND_OBJECT)
+            continue;
+        else if (!measured)
+            put_member(arena, name, value, name_columns);
+        else if (strlen(name) > *measured)
+            *measured = strlen(name);
+    }
+}
+
+/* Lists of objects inside an object follow it, each as a table of its own. */
+static void put_lists(struct arena *arena, const struct json *object)
+{
+    const struct table_options inner = { TABLE_AUTO, NULL, NULL };
+    const struct json *value;
+    void *position = NULL;
+    const char *key;
+
+    while (json_next(object, &position, &key, &value))
+        if (json_kind(json_item(value, 0)) == JSON_KIND_OBJECT) {
+            struct table *table = table_open(arena, &inner);
+
+            printf("%s%s:\n", table->is_terminal ? "\n" : "", key);
+            table_items(table, value);
+            table_close(table);
+        }
+}
+
+/* Only the columns that the verb names: what came of a change. */
+static void put_columns(struct arena *arena, const struct json *object, const char *columns)
+{
+    struct str rest = str_c(columns), part;
+    size_t widest = 0;
+
+    for (int print = 0; print < 2; print++, rest = str_c(columns))
+        while (str_split(&rest, ',', &part)) {
+            struct str spec = str_trim(part), name;
+            const struct json *value;
+            const char *path;
+
+            str_split(&spec, '=', &name);
+            path = str_dup(arena, spec.data ? spec : name);
+            value = member(object, path);
+            if (cell_is_empty(value))
+                continue;
+            if (print)
+                put_member(arena, path, value, widest);
+            else if (strlen(path) > widest)
+                widest = strlen(path);
+        }
 }
 
 void table_print_object(const struct json *object, const struct table_options *options)
 {
     struct arena *arena = arena_new(0);
-    bool terminal = isatty(STDOUT_FILENO);
-    void *position = NULL;
-    const char *key;
-    const struct json *value;
-    const char *list = NULL;
+    size_t widest = 0;
 
     if (options->form != TABLE_AUTO) {
-        print_json(object, options->json_fields);
+        put_json(object, options->json_fields);
         putchar('\n');
-        arena_free(arena);
-        return;
-    }
-    while (json_next(object, &position, &key, &value)) {
-        if (json_kind(value) == JSON_KIND_ARRAY && json_kind(json_item(value, 0)) == JSON_KIND_OBJECT)
-            list = key;
-        else if (json_kind(value) != JSON_KIND_NULL)
-            printf(terminal ? "%-18s %s\n" : "%s\t%s\n", key, cell(arena, value, terminal));
-    }
-    if (list) {
-        struct table_options inner = { TABLE_AUTO, NULL, NULL, true };
-
-        printf("%s%s:\n", terminal ? "\n" : "", list);
-        table_print_list(json_get(object, list), &inner);
+    } else if (options->columns) {
+        put_columns(arena, object, options->columns);
+    } else {
+        walk(arena, object, "", &widest, 0);
+        walk(arena, object, "", NULL, widest < NAME_COLUMNS ? widest : NAME_COLUMNS);
+        put_lists(arena, object);
     }
     arena_free(arena);
 }
@@ -192,18 +310,31 @@ void table_print_event(struct str json, const struct table_options *options)
 {
     struct arena *arena = arena_new(0);
     const struct json *event = json_parse_lenient(arena, json, NULL);
+    bool terminal = isatty(STDOUT_FILENO);
+    struct layout layout = {
+        .arena = arena, .count = 5, .room = width_of_terminal(stdout, 0), .plain = is_plain(),
+        .columns = { { .width = 19 }, { .width = 20 }, { .width = 17 }, { .width = 14 }, { .width = SIZE_MAX / 2 } },
+    };
+    struct str cells[] = {
+        cell_text(arena, json_get(event, "at"), terminal ? CELL_TIME_LONG : CELL_TIME_RAW),
+        cell_text(arena, json_get(event, "kind"), CELL_TIME_RAW),
+        cell_text(arena, json_get(event, "id"), CELL_TIME_RAW),
+        cell_text(arena, member(json_get(event, "message"), "from|to"), CELL_TIME_RAW),
+        cell_text(arena, json_at(event, "message.text"), CELL_TIME_RAW),
+    };
 
     if (options->form != TABLE_AUTO || !event) {
-        printf("%.*s\n", STR_FMT(json));
+        if (event && options->json_fields)
+            put_json(event, options->json_fields);
+        else
+            printf("%.*s", STR_FMT(json));
+        putchar('\n');
+    } else if (terminal) {
+        layout_row(&layout, cells, NULL);
     } else {
-        const struct json *message = json_get(event, "message");
-        const char *peer = cell(arena, json_get(message, "from"), false);
-
-        if (!*peer)
-            peer = cell(arena, json_get(message, "to"), false);
-        printf("%s\t%s\t%s\t%s\t%s\n", cell(arena, json_get(event, "at"), isatty(STDOUT_FILENO)),
-               cell(arena, json_get(event, "kind"), false), cell(arena, json_get(event, "id"), false), peer,
-               cell(arena, json_get(message, "text"), false));
+        for (size_t i = 0; i < layout.count; i++)
+            printf("%s%.*s", i ? "\t" : "", STR_FMT(cells[i]));
+        putchar('\n');
     }
     fflush(stdout);
     arena_free(arena);

@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/field.h"
 #include "base/str.h"
 
 #include <errno.h>
@@ -73,9 +74,37 @@ static int write_profiles(struct arena *arena, const struct buf *text, struct er
     file = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (file < 0)
         return err_set(err, ERR_INTERNAL, "Cannot write %s: %s.", fresh, strerror(errno));
-    if (write(file, text->data ? text->data : "", text->len) != (ssize_t)text->len || close(file) || rename(fresh, path)) {
+    if (write(file, text->data ? text->data : "", text->len) != (ssize_t)text->len || close(file)
+        || rename(fresh, path)) {
         unlink(fresh);
         return err_set(err, ERR_INTERNAL, "Cannot write %s: %s.", path, strerror(errno));
+    }
+    return 0;
+}
+
+int target_check(const char *name, struct err *err)
+{
+    const char *nearest;
+
+    for (const char *const *known = names; *known; known++)
+        if (!strcmp(*known, name))
+            return 0;
+    nearest = field_nearest(name, names);
+    err_set(err, ERR_INVALID, "A profile has no \"%s\".", name);
+    return err_hint(err, nearest ? "Did you mean \"%s\"?" : "Settings of a profile are: url, key, tenant.%s",
+                    nearest ? nearest : "");
+}
+
+/* A line of the file holds one value. */
+static int check_line(const char *profile, const char *value, struct err *err)
+{
+    if (profile && (!*profile || strpbrk(profile, "=. \t\r\n"))) {
+        err_set(err, ERR_INVALID, "A profile's name is one word without dots and equals signs.");
+        return err_hint(err, "For example: --profile work");
+    }
+    if (strpbrk(value, "\r\n")) {
+        err_set(err, ERR_INVALID, "The value has more than one line.");
+        return err_hint(err, "Give one line.");
     }
     return 0;
 }
@@ -85,14 +114,13 @@ int target_set(struct arena *arena, const char *profile, const char *name, const
     struct str rest = read_profiles(arena), line, old;
     const char *wanted = arena_printf(arena, "%s.%s", profile ? profile : "default", name);
     struct buf text;
-    bool known = false;
     int status;
 
-    for (const char *const *n = names; *n; n++)
-        known |= !strcmp(*n, name);
-    if (!known) {
-        err_set(err, ERR_INVALID, "A profile has no \"%s\".", name);
-        return err_hint(err, "Settings of a profile are: url, key, tenant.");
+    if (target_check(name, err) || check_line(profile, value, err))
+        return -1;
+    if (!strcmp(name, "url") && *value && strncmp(value, "http://", 7) && strncmp(value, "https://", 8)) {
+        err_set(err, ERR_INVALID, "\"%s\" is no URL of a hub.", str_printable(arena, str_c(value), true));
+        return err_hint(err, "For example: message-hub config set url https://hub.example.com");
     }
     buf_init(&text, PROFILES_BYTES);
     while (str_split(&rest, '\n', &line))
@@ -107,33 +135,60 @@ int target_set(struct arena *arena, const char *profile, const char *name, const
     return status;
 }
 
-static const char *first_of(const char *flag, const char *env, const char *profile)
+static const char *from_env(const char *name)
 {
-    const char *value = getenv(env);
+    const char *value = getenv(name);
 
-    return flag ? flag : value && *value ? value : profile;
+    return value && *value ? value : NULL;
+}
+
+static const char *first_of(const char *a, const char *b, const char *c)
+{
+    return a ? a : b ? b : c;
+}
+
+/* The hub behind a URL: only the profile whose URL it is lends it its key. */
+static void find_remote(struct target *out, const struct target *profile, const struct target_flags *flags)
+{
+    bool is_profiles = !profile->url || !strcmp(profile->url, out->url);
+
+    out->key = first_of(flags->key, flags->profile ? NULL : from_env("MESSAGE_HUB_KEY"),
+                        is_profiles ? profile->key : NULL);
+    if (!out->key)
+        out->key = from_env("MESSAGE_HUB_KEY");
 }
 
 int target_find(struct arena *arena, const struct target_flags *flags, struct target *out, struct err *err)
 {
-    const char *profile = first_of(flags->profile, "MESSAGE_HUB_PROFILE", NULL);
-    const char *data = first_of(flags->data, "MESSAGE_HUB_DATA", "data");
+    const char *name = first_of(flags->profile, from_env("MESSAGE_HUB_PROFILE"), NULL);
+    const struct target profile = {
+        .url = target_get(arena, name, "url"), .key = target_get(arena, name, "key"),
+        .tenant = target_get(arena, name, "tenant"),
+    };
+    bool is_here = flags->data || flags->socket;
+    bool env_here = from_env("MESSAGE_HUB_DATA") || from_env("MESSAGE_HUB_SOCKET");
+    const char *data = first_of(flags->data, from_env("MESSAGE_HUB_DATA"), "data");
 
     memset(out, 0, sizeof *out);
-    out->tenant = first_of(flags->tenant, "MESSAGE_HUB_TENANT", target_get(arena, profile, "tenant"));
-    out->key = first_of(flags->key, "MESSAGE_HUB_KEY", target_get(arena, profile, "key"));
-    /* A data folder or socket that was named means the hub on this machine, whatever a profile says. */
-    if (!flags->data && !flags->socket)
-        out->url = first_of(flags->url, "MESSAGE_HUB_URL", target_get(arena, profile, "url"));
-    else
+    if (name && !profile.url && !profile.key) {
+        err_set(err, ERR_NOT_FOUND, "There is no profile \"%s\".", name);
+        return err_hint(err, "Make it: message-hub config set url https://hub.example.com --profile %s", name);
+    }
+    out->tenant = first_of(flags->tenant, flags->profile ? NULL : from_env("MESSAGE_HUB_TENANT"), profile.tenant);
+    if (flags->url || is_here)
         out->url = flags->url;
-    if (profile && !out->url && !out->key) {
-        err_set(err, ERR_NOT_FOUND, "There is no profile \"%s\".", profile);
-        return err_hint(err, "Make it: message-hub config set url https://hub.example.com --profile %s", profile);
+    else if (flags->profile && profile.url)
+        out->url = profile.url;
+    else
+        out->url = first_of(from_env("MESSAGE_HUB_URL"), env_here && !flags->profile ? NULL : profile.url, NULL);
+    if (out->url) {
+        find_remote(out, &profile, flags);
+        return 0;
     }
-    if (!out->url) {
-        out->socket = first_of(flags->socket, "MESSAGE_HUB_SOCKET", arena_printf(arena, "%s/hub.sock", data));
-        out->key = flags->key;
-    }
+    out->socket = flags->socket;
+    if (!out->socket)
+        out->socket = flags->data || !from_env("MESSAGE_HUB_SOCKET") ? arena_printf(arena, "%s/hub.sock", data)
+                                                                     : from_env("MESSAGE_HUB_SOCKET");
+    out->key = flags->key;
     return 0;
 }

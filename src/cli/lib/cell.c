@@ -1,0 +1,125 @@
+#include "cli/lib/cell.h"
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+
+#include <time.h>
+
+static const char *const red[] = { "failed", "refused", "revoked", "suspended", "error", NULL };
+static const char *const yellow[] = { "held", "unknown", "disabled", "suppressed", "expired", "cancelled", NULL };
+
+static struct str local_time(struct arena *arena, struct str text, enum cell_time form)
+{
+    time_t seconds, now_seconds = (time_t)(clock_ms() / 1000);
+    struct tm parts, now;
+    char out[32];
+    size_t length;
+    int64_t ms;
+
+    if (text.len < 20 || text.data[4] != '-' || text.data[10] != 'T' || !clock_parse(text, &ms, NULL))
+        return (struct str){ 0 };
+    seconds = (time_t)(ms / 1000);
+    if (!localtime_r(&seconds, &parts) || !localtime_r(&now_seconds, &now))
+        return (struct str){ 0 };
+    if (form == CELL_TIME_LONG)
+        length = strftime(out, sizeof out, "%Y-%m-%d %H:%M:%S", &parts);
+    else if (parts.tm_year != now.tm_year)
+        length = strftime(out, sizeof out, "%Y-%m-%d", &parts);
+    else if (parts.tm_yday != now.tm_yday)
+        length = strftime(out, sizeof out, "%b %d %H:%M", &parts);
+    else
+        length = strftime(out, sizeof out, "%H:%M:%S", &parts);
+    return length ? str_c(arena_strdup(arena, out)) : (struct str){ 0 };
+}
+
+static bool is_plain_list(const struct json *value)
+{
+    bool plain = json_kind(value) == JSON_KIND_ARRAY;
+
+    for (size_t i = 0; plain && i < json_count(value); i++) {
+        enum json_kind kind = json_kind(json_item(value, i));
+
+        plain = kind != JSON_KIND_ARRAY && kind != JSON_KIND_OBJECT;
+    }
+    return plain;
+}
+
+static struct str joined(struct arena *arena, const struct json *list, enum cell_time time)
+{
+    struct str copy;
+    struct buf text;
+
+    buf_init(&text, LIMIT_ANSWER_BYTES);
+    for (size_t i = 0; i < json_count(list); i++) {
+        buf_puts(&text, i ? "," : "");
+        buf_str(&text, cell_text(arena, json_item(list, i), time));
+    }
+    copy = (struct str){ arena_copy(arena, text.data ? text.data : "", text.len), text.len };
+    buf_fini(&text);
+    return copy;
+}
+
+static struct str shown(struct arena *arena, const struct json *value, enum cell_time time, bool one_line)
+{
+    struct buf text;
+    struct str copy;
+
+    switch (json_kind(value)) {
+    case JSON_KIND_NULL:
+        return STR("");
+    case JSON_KIND_STRING:
+        copy = time == CELL_TIME_RAW ? (struct str){ 0 } : local_time(arena, json_text(value), time);
+        return copy.data ? copy : str_c(str_printable(arena, json_text(value), one_line));
+    case JSON_KIND_BOOL:
+        return json_bool(value, false) ? STR("yes") : STR("no");
+    default:
+        break;
+    }
+    if (is_plain_list(value))
+        return joined(arena, value, time);
+    buf_init(&text, LIMIT_ANSWER_BYTES);
+    json_dump(&text, value);
+    copy = str_c(str_printable(arena, buf_slice(&text), true));
+    buf_fini(&text);
+    return copy;
+}
+
+struct str cell_text(struct arena *arena, const struct json *value, enum cell_time time)
+{
+    return shown(arena, value, time, true);
+}
+
+struct str cell_lines(struct arena *arena, const struct json *value, enum cell_time time)
+{
+    return shown(arena, value, time, false);
+}
+
+bool cell_is_empty(const struct json *value)
+{
+    switch (json_kind(value)) {
+    case JSON_KIND_NULL:
+        return true;
+    case JSON_KIND_STRING:
+        return json_text(value).len == 0;
+    case JSON_KIND_ARRAY:
+    case JSON_KIND_OBJECT:
+        return json_count(value) == 0;
+    default:
+        return false;
+    }
+}
+
+static bool is_one_of(struct str word, const char *const *words)
+{
+    while (*words && !str_is(word, *words))
+        words++;
+    return *words;
+}
+
+const char *cell_style(struct str word)
+{
+    if (is_one_of(word, red))
+        return "31";
+    return is_one_of(word, yellow) ? "33" : NULL;
+}
