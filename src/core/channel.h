@@ -3,7 +3,7 @@
  * A driver is `const struct channel_driver channel_<file name>` in src/channels/<file name>.c:
  * constant data and up to five functions. No state, no thread, no clock, no registration. What
  * lasts between calls is a cursor or a row that core stores; the only way out is the exchange
- * handed in. test/channels/<kind>/ holds its case files. */
+ * handed in. tests/channels/<kind>/ holds its case files. */
 #pragma once
 
 #include "base/err.h"

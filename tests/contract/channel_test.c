@@ -107,7 +107,7 @@ static void check_facts(const struct channel_driver *driver, const struct cases 
             continue;
         test_begin("channel %s: %s has cases", driver->kind, functions[call].name);
         if (!found)
-            test_problem("no case in test/channels/%s calls %s", driver->kind,
+            test_problem("no case in tests/channels/%s calls %s", driver->kind,
                          functions[call].name);
         if (!functions[call].has)
             test_problem("a case calls %s, which the driver does not have", functions[call].name);
@@ -239,7 +239,7 @@ static void run_driver(const struct channel_driver *driver, const char *root)
     arena_free(cases.arena);
 }
 
-/* A webhook as test/fuzz/webhook_fuzz.c reads it. */
+/* A webhook as tests/fuzz/webhook_fuzz.c reads it. */
 static void write_seed(const struct channel_driver *driver, const struct channel_case *one,
                        const char *path)
 {
@@ -306,14 +306,14 @@ static void check_silent(const char *path, int before)
 
 int main(int argc, char **argv)
 {
-    const char *root = argc > 1 && argv[1][0] != '-' ? argv[1] : "test/channels";
+    const char *root = argc > 1 && argv[1][0] != '-' ? argv[1] : "tests/channels";
     const char *only = getenv("PART_ARG"), *folder = getenv("TMPDIR");
     char log[256];
     int before, ran = 0;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (argc == 3 && strcmp(argv[1], "--corpus") == 0)
-        return write_corpus("test/channels", argv[2]);
+        return write_corpus("tests/channels", argv[2]);
     snprintf(log, sizeof log, "%s/channel-test.%d.log", folder ? folder : "/tmp", (int)getpid());
     before = silence(log);
     for (const struct channel_driver *const *driver = channel_drivers; *driver; driver++)

@@ -38,7 +38,7 @@ check "shell scripts parse" shell_parses
 
 # --- The controls: each check names what was planted for it -----------------------------------------------------------
 tree=$scratch/tree
-mkdir -p "$tree"/src/{base,db/migrations,net,core,channels,api} "$tree"/test/unit
+mkdir -p "$tree"/src/{base,db/migrations,net,core,channels,api} "$tree"/tests/unit
 
 # planted NAME TOOL EXPECTED - the tool fails on the tree and says this
 planted() {

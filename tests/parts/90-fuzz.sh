@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test/fuzz/NAME_fuzz.c for FUZZ_SECONDS (10; 600 in the long run), from the seeds in test/fuzz/corpus/NAME.
+# Every tests/fuzz/NAME_fuzz.c for FUZZ_SECONDS (10; 600 in the long run), from the seeds in tests/fuzz/corpus/NAME.
 # What a run finds stays in build-asan/corpus, so that the next one goes on from there; the input of a crash is kept in
 # build-log/fuzz.
 . "$(dirname "$0")/common.sh"
@@ -13,7 +13,7 @@ mkdir -p "$artifacts"
 # fuzz PROGRAM SECONDS - one fuzzer; its last lines when it found something
 fuzz() {
     local name=${1%_fuzz}
-    local corpus=build-asan/corpus/$name seeds=test/fuzz/corpus/$name log=$artifacts/$name.log
+    local corpus=build-asan/corpus/$name seeds=tests/fuzz/corpus/$name log=$artifacts/$name.log
     mkdir -p "$corpus"
     [ -d "$seeds" ] || seeds=
     if without_aslr "build-asan/$1" -max_total_time="$2" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
@@ -27,6 +27,6 @@ fuzz() {
 export -f fuzz without_aslr ok not_ok
 export artifacts scratch
 
-for file in test/fuzz/${1:-*}_fuzz.c; do
+for file in tests/fuzz/${1:-*}_fuzz.c; do
     [ -e "$file" ] && basename "$file" .c
 done | xargs -r -P "$(nproc)" -I{} bash -c 'fuzz "$@"' - {} "$seconds"

@@ -5,4 +5,4 @@
 build test
 # shellcheck disable=SC2016
 tools/with-postgres bash -c '. "$1"; unit_tests build-test "db postgres" "$2"' - \
-    "$root/test/parts/common.sh" "${1:-^(db|core|channels|api|cli)_}" || not_ok "db: PostgreSQL"
+    "$root/tests/parts/common.sh" "${1:-^(db|core|channels|api|cli)_}" || not_ok "db: PostgreSQL"

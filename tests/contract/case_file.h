@@ -1,4 +1,4 @@
-/* case_file.h - the text files under test/channels/<kind>/ that say what a channel driver must do.
+/* case_file.h - the text files under tests/channels/<kind>/ that say what a channel driver must do.
  *
  * One file holds any number of cases; each begins with a `name` line. A line is a word and what it
  * says; # begins a comment line; a token may be quoted ("a b", with \" \\ \n \t \xHH). $setting,

@@ -9,7 +9,7 @@ export HUB_BINARY=$root/build-test/message-hub
 # api_tests PATTERN - each is a program that prints its lines; one that ends without a word has failed
 api_tests() {
     local file
-    for file in test/api/${1:-*}_test.py; do
+    for file in tests/api/${1:-*}_test.py; do
         without_aslr python3 -B "$file" >"$scratch/api" 2>&1
         local status=$?
         cat "$scratch/api"

@@ -8,11 +8,11 @@ export HUB_BINARY=$root/build/message-hub
 wanted=${1:-}
 
 if [ -z "$wanted" ] || [ "$wanted" = kill ]; then
-    python3 test/harness/kill.py "$([ -n "$TEST_LONG" ] && echo 1000 || echo 200)" || true
+    python3 tests/harness/kill.py "$([ -n "$TEST_LONG" ] && echo 1000 || echo 200)" || true
 fi
 if [ -z "$wanted" ] || [ "$wanted" = kill-postgres ]; then
-    tools/with-postgres python3 test/harness/kill.py "${KILLS_POSTGRES:-40}" | sed 's/ok kill/ok kill on PostgreSQL:/'
+    tools/with-postgres python3 tests/harness/kill.py "${KILLS_POSTGRES:-40}" | sed 's/ok kill/ok kill on PostgreSQL:/'
 fi
 if [ -z "$wanted" ] || [ "$wanted" = rows ]; then
-    tools/with-postgres python3 test/harness/rows.py || true
+    tools/with-postgres python3 tests/harness/rows.py || true
 fi
