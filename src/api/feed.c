@@ -31,6 +31,7 @@ struct subscriber {
     struct subscription of;
     int64_t stalled_us;             /* since when nothing goes out; 0: it flows */
     size_t unsent;                  /* at the last look */
+    size_t next_bytes;              /* of the frame that did not fit behind what is unsent; 0: none */
     bool ending;                    /* told to go; nothing more is sent */
     atomic_bool gone;
 };
@@ -225,11 +226,11 @@ static int send_frame(struct subscriber *subscriber, struct feed_frame *frame)
     return ws_send(subscriber->socket, frame->ws);
 }
 
-/* Is there room? A reader that takes nothing for long is closed. */
+/* Is there room for its next frame? A reader that takes nothing for long is closed. */
 static bool flows(struct subscriber *subscriber, int64_t now_us)
 {
     size_t unsent = unsent_of(subscriber);
-    bool full = unsent >= UNSENT_MAX;
+    bool full = unsent >= UNSENT_MAX || (unsent > 0 && unsent + subscriber->next_bytes > LIMIT_WS_QUEUE_BYTES);
 
     if (!full || unsent < subscriber->unsent)
         subscriber->stalled_us = 0;
@@ -250,8 +251,10 @@ static void deliver(struct subscriber *subscriber, struct feed_page *page, int64
         if (frame->seq <= subscriber->of.seq)
             continue;
         if (wants(&subscriber->of, frame)) {
+            subscriber->next_bytes = frame->sse.len;
             if (!flows(subscriber, now_us))
                 return;
+            subscriber->next_bytes = 0;
             if (send_frame(subscriber, frame) < 0) {
                 subscriber->ending = true;
                 return;
@@ -277,30 +280,33 @@ static int still_allowed(struct feed *feed, struct subscriber *subscriber)
     return found;
 }
 
-/* Give a page to those in front (`front`), or to those behind. */
-static void give(struct feed *feed, struct audience *audience, struct feed_page *page, bool front)
+/* Give a page to those in front (`front`), or to those behind. Has anybody moved on? */
+static bool give(struct feed *feed, struct audience *audience, struct feed_page *page, bool front)
 {
     int64_t now_us = clock_mono_us(), line = audience->seq;
-    bool behind = false;
+    bool behind = false, moved = false;
 
     if (front)
         audience->seq = page->last;
     for (struct subscriber *subscriber = audience->first; subscriber; subscriber = subscriber->next) {
+        int64_t before = subscriber->of.seq;
+        bool meant = front == (before >= line);
+        /* before the lock: the thread that closes the socket waits for it, and must not wait for the database */
+        int allowed = meant ? still_allowed(feed, subscriber) : -1;
+
         pthread_mutex_lock(&subscriber->lock);
         if (listens(subscriber)) {
-            if (front == (subscriber->of.seq >= line)) {
-                int allowed = still_allowed(feed, subscriber);
-
-                if (allowed == 1)
-                    deliver(subscriber, page, now_us);
-                else if (allowed == 0)
-                    end(subscriber, 1008, "the key is not valid any more");
-            }
+            if (allowed == 1)
+                deliver(subscriber, page, now_us);
+            else if (allowed == 0)
+                end(subscriber, 1008, "the key is not valid any more");
             behind = behind || (listens(subscriber) && subscriber->of.seq < audience->seq);
         }
         pthread_mutex_unlock(&subscriber->lock);
+        moved = moved || subscriber->of.seq > before;
     }
     audience->behind = behind;
+    return moved;
 }
 
 /* The least position of those behind who can take more; -1 when all of them are stuck. */
@@ -349,8 +355,9 @@ static int feed_part(struct feed *feed, struct audience *audience, bool front)
         return FAULT_MS;
     }
     if (page.last > after) {
-        give(feed, audience, &page, front);
-        wait_ms = page.more || !front ? 0 : KEEP_MS;
+        bool moved = give(feed, audience, &page, front);
+
+        wait_ms = front ? (page.more ? 0 : KEEP_MS) : moved ? 0 : PACE_MS;
     }
     feed_page_end(&page);
     return wait_ms;
@@ -359,9 +366,11 @@ static int feed_part(struct feed *feed, struct audience *audience, bool front)
 static void keep_alive(struct audience *audience, struct feed *feed)
 {
     for (struct subscriber *subscriber = audience->first; subscriber; subscriber = subscriber->next) {
+        int allowed = still_allowed(feed, subscriber);
+
         pthread_mutex_lock(&subscriber->lock);
         if (listens(subscriber)) {
-            if (still_allowed(feed, subscriber) == 0)
+            if (allowed == 0)
                 end(subscriber, 1008, "the key is not valid any more");
             else if (subscriber->stream && unsent_of(subscriber) == 0)
                 stream_send(subscriber->stream, STR(": still here\n\n"));

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define PAGE_EVENTS 200
+#define PAGE_BYTES (4 * 1024 * 1024)     /* of frames: a page of long texts is a short one */
 
 /* The message as it is now, inside the event's object: a client needs no second call. */
 static int embed_message(struct db_session *session, struct arena *arena, struct json_writer *writer,
@@ -60,6 +61,7 @@ int feed_page_read(struct hub *hub, struct feed_page *page, int64_t tenant_id, i
 {
     struct event_page events = { .tenant_id = tenant_id, .after = after, .limit = PAGE_EVENTS };
     struct db_session *session = db_read(hub->db, tenant_id, err);
+    size_t bytes = 0, done = 0;
     int failed;
 
     page->frames = NULL;
@@ -71,13 +73,15 @@ int feed_page_read(struct hub *hub, struct feed_page *page, int64_t tenant_id, i
     failed = event_read(session, page->arena, &events, err);
     if (!failed && events.count > 0)
         page->frames = arena_array(page->arena, events.count, sizeof *page->frames);
-    for (size_t i = 0; !failed && i < events.count; i++)
-        failed = build(session, page, &events.events[i], err);
+    while (!failed && done < events.count && bytes < PAGE_BYTES) {
+        failed = build(session, page, &events.events[done++], err);
+        bytes += failed ? 0 : page->frames[page->count - 1].sse.len;
+    }
     db_read_end(session);
     if (failed)
         return -1;
-    page->last = events.last;
-    page->more = events.count == PAGE_EVENTS;
+    page->last = done < events.count ? events.events[done - 1].seq : events.last;
+    page->more = done == PAGE_EVENTS || done < events.count;
     return 0;
 }
 
