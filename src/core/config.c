@@ -14,38 +14,43 @@ const struct field config_fields[] = {
     { "data", FIELD_TEXT, 0, "Folder of the database, the master key and the socket; made with 0700.", 1, 4000, NULL,
       "data", NULL, "/var/lib/message-hub" },
     { "config", FIELD_TEXT, 0, "Configuration file with `name = value` lines.", 1, 4000, NULL, NULL, NULL, NULL },
-    { "listen", FIELD_TEXT, 0, "Address and port of the HTTP server; port 0 takes a free one, `none` listens on the socket "
-      "only.", 1, 200, NULL, "127.0.0.1:8080", NULL, "0.0.0.0:8080" },
-    { "socket", FIELD_TEXT, 0, "Unix socket of the command line; default DATA/hub.sock.", 1, 100, NULL, NULL, NULL, NULL },
-    { "database-url", FIELD_TEXT, FIELD_SECRET, "sqlite:PATH or postgresql://...; default sqlite:DATA/hub.db.", 1, 2000,
-      NULL, NULL, NULL, "postgresql://hub@localhost/hub" },
-    { "master-key", FIELD_TEXT, FIELD_SECRET, "64 hex digits; default: the file DATA/master.key, made at first start.", 64,
-      64, NULL, NULL, NULL, NULL },
-    { "public-url", FIELD_URL, 0, "How the hub is reached from outside; printed in links and given to providers.", 0, 500,
-      NULL, NULL, NULL, "https://hub.example.com" },
-    { "allowed-origins", FIELD_TEXTS, 0, "Web origins that may open WebSockets, besides the hub's own.", 0, 50, NULL, NULL,
-      NULL, "https://inbox.example.com" },
+    { "listen", FIELD_TEXT, 0,
+      "Address and port of the HTTP server; port 0 takes a free one, `none` listens on the socket "
+      "only.",
+      1, 200, NULL, "127.0.0.1:8080", NULL, "0.0.0.0:8080" },
+    { "socket", FIELD_TEXT, 0, "Unix socket of the command line; default DATA/hub.sock.", 1, 100, NULL, NULL, NULL,
+      NULL },
+    { "database-url", FIELD_TEXT, FIELD_SECRET, "sqlite:PATH or postgresql://...; default sqlite:DATA/hub.db.", 1,
+      2000, NULL, NULL, NULL, "postgresql://hub@localhost/hub" },
+    { "master-key", FIELD_TEXT, FIELD_SECRET, "64 hex digits; default: the file DATA/master.key, made at first start.",
+      64, 64, NULL, NULL, NULL, NULL },
+    { "public-url", FIELD_URL, 0, "How the hub is reached from outside; printed in links and given to providers.", 0,
+      500, NULL, NULL, NULL, "https://hub.example.com" },
+    { "allowed-origins", FIELD_TEXTS, 0, "Web origins that may open WebSockets, besides the hub's own.", 0, 50, NULL,
+      NULL, NULL, "https://inbox.example.com" },
     { "log-level", FIELD_ENUM, 0, "Least level that is logged.", 0, 0, "debug|info|warn|error", "info", NULL, NULL },
     { "log-format", FIELD_ENUM, 0, "One line per event.", 0, 0, "text|json", "text", NULL, NULL },
     { "workers", FIELD_INT, 0, "Threads that run operations.", 1, 256, NULL, "8", NULL, NULL },
-    { "event-threads", FIELD_INT, 0, "Threads that read and write sockets; 0: one per core, at most 4.", 0, 64, NULL, "0",
-      NULL, NULL },
-    { "send-workers", FIELD_INT, 0, "Messages handed to providers at the same time.", 1, LIMIT_SEND_WORKERS, NULL, "64",
-      NULL, NULL },
+    { "event-threads", FIELD_INT, 0, "Threads that read and write sockets; 0: one per core, at most 4.", 0, 64, NULL,
+      "0", NULL, NULL },
+    { "send-workers", FIELD_INT, 0, "Messages handed to providers at the same time.", 1, LIMIT_SEND_WORKERS, NULL,
+      "64", NULL, NULL },
     { "db-readers", FIELD_INT, 0, "Connections that read.", 1, 64, NULL, "4", NULL, NULL },
-    { "connections-per-address", FIELD_INT, 0, "Open connections one address may hold.", 1, 1000000, NULL, "10000", NULL,
-      NULL },
+    { "connections-per-address", FIELD_INT, 0, "Open connections one address may hold.", 1, 1000000, NULL, "10000",
+      NULL, NULL },
     { "dev-no-auth", FIELD_BOOL, 0, "Every call from loopback is an admin. Refused on any other address.", 0, 0, NULL,
       "false", NULL, NULL },
     { "imessage-endpoint", FIELD_URL, 0, "Default base_url of iMessage channels.", 0, 500, NULL, NULL, NULL, NULL },
-    { "imessage-api-key", FIELD_TEXT, FIELD_SECRET, "Default key of iMessage channels.", 1, 500, NULL, NULL, NULL, NULL },
+    { "imessage-api-key", FIELD_TEXT, FIELD_SECRET, "Default key of iMessage channels.", 1, 500, NULL, NULL, NULL,
+      NULL },
     { "photon-api-key", FIELD_TEXT, FIELD_SECRET, "Agent key of `message-hub mcp`.", 1, 500, NULL, NULL, NULL, NULL },
     { "photon-backend-url", FIELD_URL, 0, "Hub that the classifier role serves.", 0, 500, NULL, NULL, NULL, NULL },
-    { "openrouter-api-key", FIELD_TEXT, FIELD_SECRET, "Default key of OpenAI-compatible agents.", 1, 500, NULL, NULL, NULL,
-      NULL },
+    { "openrouter-api-key", FIELD_TEXT, FIELD_SECRET, "Default key of OpenAI-compatible agents.", 1, 500, NULL, NULL,
+      NULL, NULL },
     { "llm-model", FIELD_TEXT, 0, "Default model of OpenAI-compatible agents.", 1, 200, NULL, NULL, NULL, NULL },
     { "twilio-account-sid", FIELD_TEXT, 0, "Default account of twilio channels.", 1, 100, NULL, NULL, NULL, NULL },
-    { "twilio-auth-token", FIELD_TEXT, FIELD_SECRET, "Default token of twilio channels.", 1, 200, NULL, NULL, NULL, NULL },
+    { "twilio-auth-token", FIELD_TEXT, FIELD_SECRET, "Default token of twilio channels.", 1, 200, NULL, NULL, NULL,
+      NULL },
     { "twilio-phone-number", FIELD_TEXT, 0, "Default sender of twilio channels.", 1, 40, NULL, NULL, NULL, NULL },
     { 0 }
 };
@@ -212,8 +217,8 @@ static int read_file(struct arena *arena, struct config *config, const char *pat
     return 0;
 }
 
-/* One word of the command line that may be a setting: 1 taken, 0 it is none, -1 wrong. `next` is the word behind it (may be
- * NULL); `*took_next` says whether that was its value. */
+/* One word of the command line that may be a setting: 1 taken, 0 it is none, -1 wrong. `next` is the word behind it
+ * (may be NULL); `*took_next` says whether that was its value. */
 static int read_flag(struct layer *layer, const char *word, const char *next, bool *took_next)
 {
     const char *name = word + 2, *equals = strchr(name, '='), *value = equals ? equals + 1 : next;

@@ -86,9 +86,13 @@ int egress_network(struct arena *arena, struct str text, struct str *out, struct
 
 int egress_add(struct db_session *tx, const struct egress_row *row, struct err *err)
 {
-    return db_exec(tx, "INSERT INTO egress_allow (id, tenant_id, network, port, created_ms) VALUES ($1, $2, $3, $4, $5)",
-                   DB_ARGS(db_int(row->id), db_int(row->tenant_id), db_text(row->network), db_int(row->port),
-                           db_int(row->created_ms)), err) < 0 ? -1 : 0;
+    return db_exec(
+               tx, "INSERT INTO egress_allow (id, tenant_id, network, port, created_ms) VALUES ($1, $2, $3, $4, $5)",
+               DB_ARGS(db_int(row->id), db_int(row->tenant_id), db_text(row->network), db_int(row->port),
+                       db_int(row->created_ms)),
+               err) < 0
+               ? -1
+               : 0;
 }
 
 int egress_remove(struct db_session *tx, int64_t id, struct err *err)

@@ -24,6 +24,6 @@ void egress_changed(void);
 int egress_list(struct db_session *session, struct arena *arena, int64_t tenant_id, struct egress_row **out,
                 struct err *err);
 
-/* The client_allows of net/client.h; `arg` is struct hub *. Rows are cached for a second. A database that does not answer
- * allows nothing. */
+/* The client_allows of net/client.h; `arg` is struct hub *. Rows are cached for a second. A database that does not
+ * answer allows nothing. */
 bool egress_allows(void *arg, int64_t tenant_id, const struct in6_addr *address, int port);

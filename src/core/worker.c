@@ -311,8 +311,8 @@ bool workers_stop(struct workers *workers, int timeout_ms)
         return true;
     atomic_store(&workers->stopping, true);
     wake_signal(workers->hub->wake);
-    for (int i = 0; i < workers->started; i++)
-        pthread_join(workers->loops[i].thread, NULL);
+    while (workers->started > 0)
+        pthread_join(workers->loops[--workers->started].thread, NULL);
     while (!is_idle(workers) && clock_mono_us() < until_us)
         pause_ms(10);
     idle = is_idle(workers);

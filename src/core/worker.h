@@ -12,8 +12,8 @@ struct workers;
 struct workers *workers_start(struct hub *hub, struct err *err);
 
 /* Stop claiming, give back what has not begun, wait for the rest up to `timeout_ms`, join, free.
- * False: a send or an agent still runs and uses the hub: end the process without hub_close; its
- * lease runs out and another worker takes over. */
+ * False: a send or an agent still runs and uses the hub. Call it again, or end the process without
+ * hub_close: then the lease runs out and another worker takes over. */
 bool workers_stop(struct workers *workers, int timeout_ms);
 
 /* The steps. Each returns the amount of work done (0: nothing was due), -1 with err on a storage

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """kill -9 under load: nothing acknowledged is lost, nothing is doubled, nothing leaves its order (RELIABILITY G2).
 
-Clients post received texts and texts to send, each again and again until it is acknowledged, one after the other per
-contact. The hub is killed and started again; a provider on loopback keeps a ledger of what really reached it. At the end
-hub and ledger must agree with what was acknowledged. The control is a server that acknowledges before it commits: the same
-check must find it out.
+Clients post received texts and texts to send, each again and again until it is acknowledged, one after the other
+per contact. The hub is killed and started again; a provider on loopback keeps a ledger of what really reached it. At
+the end hub and ledger must agree with what was acknowledged. The control is a server that acknowledges before it
+commits: the same check must find it out.
 
     kill.py [KILLS]       default 200"""
 import http.client
@@ -91,14 +91,15 @@ class Client(threading.Thread):
 
 def inbound(contact):
     def make(number):
-        return ("/api/v1/messages", {"channel": "phone", "from": f"+1555010{contact:04d}", "id": f"in-{contact}-{number}",
-                                     "text": f"{contact} says {number}"}, {})
+        return ("/api/v1/messages", {"channel": "phone", "from": f"+1555010{contact:04d}",
+                                     "id": f"in-{contact}-{number}", "text": f"{contact} says {number}"}, {})
     return make
 
 
 def outbound(contact):
     def make(number):
-        return ("/api/v1/messages/send", {"channel": "phone", "to": f"+1555020{contact:04d}", "text": f"{contact} hears {number}"},
+        return ("/api/v1/messages/send", {"channel": "phone", "to": f"+1555020{contact:04d}",
+                                          "text": f"{contact} hears {number}"},
                 {"Idempotency-Key": f"out-{contact}-{number}"})
     return make
 
@@ -141,7 +142,8 @@ def kill_loop(target, kills, clients):
 def set_up(target, ledger):
     target.post("/api/v1/egress", {"network": "127.0.0.1/32", "port": 0})
     target.post("/api/v1/channels", {"kind": "android", "name": "phone", "settings": {
-        "base_url": f"http://127.0.0.1:{ledger.server_port}", "username": "sms", "password": "secret", "signing_key": "k3yABCDE"},
+        "base_url": f"http://127.0.0.1:{ledger.server_port}", "username": "sms", "password": "secret",
+        "signing_key": "k3yABCDE"},
         "per_second": 0, "per_hour": 0, "per_day": 0, "per_contact_hour": 0})
 
 
@@ -160,16 +162,17 @@ def run_hub(kills):
         def waiting():
             return sum(int(row[0]) for row in target.sql("SELECT COUNT(*) FROM jobs WHERE kind = 1"))
         hubs.until(lambda: waiting() == 0, 150, 0.2)
-        stored = [row[0] for row in target.sql("SELECT text FROM messages WHERE direction = 0 ORDER BY conversation_id, position")]
-        queued = [row[0] for row in target.sql("SELECT text FROM messages WHERE direction = 1 ORDER BY conversation_id, position")]
+        texts = "SELECT text FROM messages WHERE direction = %d ORDER BY conversation_id, position"
+        stored = [row[0] for row in target.sql(texts % 0)]
+        queued = [row[0] for row in target.sql(texts % 1)]
         unknown = [row[0] for row in target.sql("SELECT text FROM messages WHERE direction = 1 AND state = 10")]
         reached = [entry[2] for entry in ledger.accepted]
         faults = check_all_there("received", received, stored) + check_order("received", stored)
         faults += check_all_there("to send", sent, queued) + check_order("to send", queued)
         faults += check_all_there("at the provider", set(sent) - set(unknown), reached)
         faults += check_order("at the provider", reached) if not unknown else []
-        print(f"{kills} kills: {len(received)} received and {len(sent)} sent acknowledged, {len(reached)} at the provider, "
-              f"{len(unknown)} unknown, {len(faults)} faults")
+        print(f"{kills} kills: {len(received)} received and {len(sent)} sent acknowledged, {len(reached)} at the "
+              f"provider, {len(unknown)} unknown, {len(faults)} faults")
         print("\n".join(faults[:10]))
         return faults
     finally:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Rows that another process writes into PostgreSQL (RELIABILITY F3): imported, threaded, decided and answered within a
-second; within 35 s when the notification is lost; what is invalid is parked with its reason; a bridge that sits in an open
-transaction delays nobody. Runs under tools/with-postgres."""
+"""Rows that another process writes into PostgreSQL (RELIABILITY F3): imported, threaded, decided and answered within
+a second; within 35 s when the notification is lost; what is invalid is parked with its reason; a bridge that sits in
+an open transaction delays nobody. Runs under tools/with-postgres."""
 import os
 import subprocess
 import sys
@@ -16,7 +16,7 @@ ANSWERED = f"SELECT COUNT(*) FROM messages WHERE direction = 1 AND text = '{ANSW
 
 
 def make_bridge():
-    """A role that may insert into inbound_rows and do nothing else; the hub's migration grants it that when it is there."""
+    """A role that may insert into inbound_rows and do nothing else; the hub's migration grants it that."""
     server = os.environ["HUB_TEST_PG_SUPER"]
     if hubs.psql(server, "SELECT COUNT(*) FROM pg_roles WHERE rolname = 'hub_bridge'") == "0":
         hubs.psql(server, "CREATE ROLE hub_bridge LOGIN")
@@ -33,8 +33,8 @@ def answered(hub, sender, wait_s):
     began = time.monotonic()
     hubs.until(lambda: hub.sql(ANSWERED + f"'{sender}'")[0][0] == "1", wait_s)
     took = time.monotonic() - began
-    row = hub.sql(f"SELECT COUNT(*) FROM messages WHERE direction = 0 AND address = '{sender}' AND decision_id IS NOT NULL"
-                  " AND conversation_id > 0")
+    row = hub.sql(f"SELECT COUNT(*) FROM messages WHERE direction = 0 AND address = '{sender}'"
+                  " AND decision_id IS NOT NULL AND conversation_id > 0")
     assert row[0][0] == "1", row
     print(f"{sender}: answered after {took:.3f} s")
     return took
@@ -108,7 +108,8 @@ def main():
                        CASE WHEN n % 50 = 40 THEN NULL ELSE 'row ' || n END, 'row-' || n, NULL
                 FROM generate_series(1, 10000) n""")
             hubs.until(lambda: hub.sql("SELECT COUNT(*) FROM inbound_rows")[0][0] == "0", 60, 0.2)
-            stored = hub.sql("SELECT COUNT(*), COUNT(DISTINCT external_id) FROM messages WHERE external_id LIKE 'row-%'")
+            stored = hub.sql("SELECT COUNT(*), COUNT(DISTINCT external_id) FROM messages"
+                             " WHERE external_id LIKE 'row-%'")
             parked = hub.sql("SELECT reason, COUNT(*) FROM parked WHERE source = 'inbound_rows' GROUP BY reason")
             print(stored, parked)
             assert stored == [["9000", "9000"]], stored

@@ -1,7 +1,7 @@
 """hub.py - start, call and stop a real message-hub, for every test that looks from outside.
 
-The program is HUB_BINARY (default build-test/message-hub). With HUB_TEST_DB, a postgresql:// URL, the hub runs on a fresh
-PostgreSQL database made through HUB_TEST_PG_SUPER; else on SQLite in its own data folder."""
+The program is HUB_BINARY (default build-test/message-hub). With HUB_TEST_DB, a postgresql:// URL, the hub runs on a
+fresh PostgreSQL database made through HUB_TEST_PG_SUPER; else on SQLite in its own data folder."""
 import http.client
 import json
 import os
@@ -131,7 +131,8 @@ class Hub:
         try:
             connection.request(method, path, data, sent)
             answer = connection.getresponse()
-            return Answer(answer.status, dict((name.lower(), value) for name, value in answer.getheaders()), answer.read())
+            kept = {name.lower(): value for name, value in answer.getheaders()}
+            return Answer(answer.status, kept, answer.read())
         finally:
             if own:
                 connection.close()

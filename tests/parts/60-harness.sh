@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The harnesses that decide the shape, in their short form; each carries a control that must fail. TEST_LONG: the long one.
+# The harnesses that decide the shape, in their short form; each carries a control that must fail.
 . "$(dirname "$0")/common.sh"
 export PYTHONDONTWRITEBYTECODE=1
 

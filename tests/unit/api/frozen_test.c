@@ -1,5 +1,5 @@
-/* A reader that takes nothing: its queue stays small, it is told to resync and closed, and others are not disturbed. The
- * clock is pushed forward instead of waiting. */
+/* A reader that takes nothing: its queue stays small, it is told to resync and closed, and others are not disturbed.
+ * The clock is pushed forward instead of waiting. */
 #include "ask.h"
 
 #include "api/feed.h"

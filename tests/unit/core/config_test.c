@@ -50,8 +50,9 @@ static void test_precedence(void **state)
     (void)state;
     write_file("hub.conf", "# comment\nlisten = \"127.0.0.1:1\"\nworkers = 3\nlog-level=warn\n");
     setenv("MESSAGE_HUB_WORKERS", "4", 1);
-    assert_int_equal(load(arena, (char *[]){ "--config=hub.conf", "--log-level", "debug", "--dev-no-auth", NULL }, &config,
-                          &err), 0);
+    assert_int_equal(
+        load(arena, (char *[]) { "--config=hub.conf", "--log-level", "debug", "--dev-no-auth", NULL }, &config, &err),
+        0);
     assert_string_equal(config_text(config, "listen"), "127.0.0.1:1");
     assert_int_equal(config_origin_of(config, "listen", &detail), CONFIG_FILE);
     assert_string_equal(detail, "hub.conf:2");

@@ -84,8 +84,9 @@ static void a_given_key_wins(void **state)
 
     (void)state;
     memset(wanted, 0xab, sizeof wanted);
-    assert_int_equal(secret_load(STR("abababababababababababababababababababababababababababababababab"), path, false, key,
-                                 &err), 0);
+    assert_int_equal(
+        secret_load(STR("abababababababababababababababababababababababababababababababab"), path, false, key, &err),
+        0);
     assert_memory_equal(key, wanted, sizeof key);
     assert_int_equal(secret_load(STR("abab"), path, false, key, &err), -1);
     assert_int_equal(access(path, F_OK), -1);
