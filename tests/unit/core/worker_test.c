@@ -250,7 +250,7 @@ static void a_stuck_send_does_not_stop_the_stop(void **state)
     assert_int_equal(number("SELECT state FROM messages"), MESSAGE_SENDING);
     atomic_store(&let_go, true);
     wait_for_count("SELECT count(*) FROM messages WHERE state = 6", 1);
-    usleep(50000);
+    assert_true(workers_stop(workers, 20000));
 }
 
 /* --- Single steps ----------------------------------------------------------------------------- */
