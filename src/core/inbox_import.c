@@ -256,7 +256,19 @@ static int settle(struct hub *hub, struct import *imports, int count, struct err
     return handled == count ? count : handled > 0 ? handled : -1;
 }
 
-int inbox_import_step(struct hub *hub, int limit, struct err *err)
+/* 1 when there is a row, 0 when not, -1 failed: most looks find nothing and should cost nothing. */
+static int is_waiting(struct hub *hub, struct err *err)
+{
+    struct db_session *session = db_read(hub->db, 0, err);
+    int64_t found = 0;
+    int failed = !session || db_query_int(session, "SELECT 1 FROM inbound_rows LIMIT 1", DB_NO_ARGS, 0, &found, err);
+
+    if (session)
+        db_read_end(session);
+    return failed ? -1 : (int)found;
+}
+
+static int import_rows(struct hub *hub, int limit, struct err *err)
 {
     struct arena *arena = arena_new(64 * 1024);
     struct import *imports = arena_array(arena, (size_t)limit, sizeof *imports);
@@ -273,4 +285,11 @@ int inbox_import_step(struct hub *hub, int limit, struct err *err)
         result = settle(hub, imports, count, err);
     arena_free(arena);
     return result;
+}
+
+int inbox_import_step(struct hub *hub, int limit, struct err *err)
+{
+    int waiting = is_waiting(hub, err);
+
+    return waiting > 0 ? import_rows(hub, limit, err) : waiting;
 }

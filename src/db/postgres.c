@@ -225,6 +225,8 @@ static int set_up(struct db_connection *connection, struct err *err)
     snprintf(timeout, sizeof timeout, "%d", LIMIT_STATEMENT_MS);
     if (PQserverVersion(connection->link) < OLDEST_SERVER)
         return refuse_server(err, "this PostgreSQL is older than 13", "Use PostgreSQL 13 or newer.");
+    /* A generic plan made while the tables were small scans them when they are large. */
+    put(connection, "SELECT set_config('plan_cache_mode', 'force_custom_plan', false)", NULL, 0);
     put(connection, "SELECT set_config('statement_timeout', $1, false),"
         " set_config('idle_in_transaction_session_timeout', $1, false), set_config('jit', 'off', false),"
         " set_config('default_transaction_read_only', $2, false)", values, 2);

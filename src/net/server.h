@@ -25,7 +25,7 @@ struct http_options {
     const char *listen;             /* "127.0.0.1:8080", "[::1]:0", ":8080"; NULL: none */
     const char *socket_path;        /* unix socket, mode 0600; NULL: none */
     int event_threads;              /* 0: one per core, at most 4 */
-    int workers;                    /* 0: 8 */
+    int workers;                    /* 0: one more than cores, at most 8 */
     size_t body_max;                /* bytes; the server answers 413 above (a respond-time check may be stricter) */
     int connections_max;            /* 0: LIMIT_CONNECTIONS */
     int connections_per_address;    /* 0: LIMIT_CONNECTIONS_PER_ADDRESS */

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WORKERS 8
+#define WORKERS_MAX 8         /* by default: one more than cores, so that one may wait for the disk */
 #define STOP_STEP_MS 2
 #define STOP_EXTRA_MS 2000      /* for the answers of abandoned requests to leave */
 #define ABANDON_BATCH 64
@@ -58,6 +58,13 @@ static void dismantle(struct http_server *server)
     free(server);
 }
 
+static int default_workers(void)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return cores < 1 ? 2 : cores >= WORKERS_MAX ? WORKERS_MAX : (int)cores + 1;
+}
+
 struct http_server *http_start(const struct http_options *options, struct err *err)
 {
     struct http_server *server = mem_alloc(sizeof *server);
@@ -68,7 +75,7 @@ struct http_server *http_start(const struct http_options *options, struct err *e
     if (!server->options.body_max)
         server->options.body_max = LIMIT_BATCH_BYTES;
     server->limits = *server_limits();
-    workers.threads_min = workers.threads_max = options->workers > 0 ? options->workers : WORKERS;
+    workers.threads_min = workers.threads_max = options->workers > 0 ? options->workers : default_workers();
     workers.queue_max = server->limits.work_queue;
     id_random(&server->request_seed, sizeof server->request_seed);
     pthread_mutex_init(&server->lock, NULL);

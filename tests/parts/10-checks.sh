@@ -5,6 +5,7 @@
 check "includes look down" tools/floors
 check "sizes and habits" tools/limits
 check "one SQL text for both databases" tools/sql-check
+check "the ceilings of the benchmark run our statements" benchmarks/run --check
 
 tracked() { git ls-files --cached --others --exclude-standard -z; }
 
