@@ -251,12 +251,22 @@ static int run_agent(struct burst *burst, struct err *err)
     return 0;
 }
 
+/* The worker stops before the agent was asked: the next one asks it. */
+static int give_back(struct burst *burst, struct err *err)
+{
+    struct failing failing = { .burst = burst, .due_ms = clock_ms(), .error = STR("released") };
+
+    burst->job.failures--;          /* what has not begun did not fail */
+    return db_write(burst->hub->db, fail_tx, &failing, err);
+}
+
 static void run_agent_work(void *arg)
 {
     struct burst *burst = arg;
     struct err err = { 0 };
+    bool stopping = worker_is_stopping(burst->decider->sender);
 
-    if (run_agent(burst, &err))
+    if (stopping ? give_back(burst, &err) : run_agent(burst, &err))
         log_error("a decision was not stored; its lease runs out", LOG_T("detail", err.detail));
     worker_release(burst->decider->sender, burst->job.id);
     burst_free(burst);

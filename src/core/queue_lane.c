@@ -251,11 +251,12 @@ int queue_due(struct db_session *session, struct arena *arena, struct queue_due 
     due->jobs = arena_array(arena, (size_t)due->limit, sizeof *due->jobs);
     if (read_jobs(rows, arena, due->jobs, &due->count, err))
         return -1;
-    if (db_query_int(session,
-                     "SELECT min(rank_ms) FROM jobs WHERE kind = $1 AND kind > 1 AND head = 1 AND "
-                     "state = 0 "
-                              "AND rank_ms > $2", DB_ARGS(db_int(due->kind), db_int(now_ms)),
-                                  INT64_MAX, &next_ms, err))
+    /* Who found something comes again at once; only who found nothing has to know for how long. */
+    next_ms = now_ms;
+    if (due->count == 0 &&
+        db_query_int(session, "SELECT min(rank_ms) FROM jobs WHERE kind = $1 AND kind > 1 "
+                              "AND head = 1 AND state = 0 AND rank_ms > $2",
+                     DB_ARGS(db_int(due->kind), db_int(now_ms)), INT64_MAX, &next_ms, err))
         return -1;
     if (next_ms < due->next_ms)
         due->next_ms = next_ms;

@@ -35,7 +35,7 @@ struct job {
 };
 
 /* Ready heads of a kind that are due, in order, at most `limit`; decide jobs only where no other
- * decision runs in the conversation. `next_ms` is lowered to when the next one is due. */
+ * decision runs in the conversation. `next_ms` is lowered to when there is to be looked again. */
 struct queue_due {
     enum job_kind kind;
     int limit;

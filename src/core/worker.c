@@ -310,6 +310,7 @@ bool workers_stop(struct workers *workers, int timeout_ms)
     if (!workers)
         return true;
     atomic_store(&workers->stopping, true);
+    sender_refuse(workers->sender);
     wake_signal(workers->hub->wake);
     while (workers->started > 0)
         pthread_join(workers->loops[--workers->started].thread, NULL);

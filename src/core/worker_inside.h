@@ -15,6 +15,12 @@ struct sender *sender_new(struct hub *hub, int slots);
  * False: something still runs; nothing was freed. */
 bool sender_stop(struct sender *sender, int timeout_ms);
 
+/* From now on nothing more begins. */
+void sender_refuse(struct sender *sender);
+
+/* Does nothing more begin? NULL: it does. */
+bool worker_is_stopping(struct sender *sender);
+
 /* Up to `wanted` free slots for a channel, which never gets more than an eighth of all. Returns how
  * many. */
 int sender_reserve(struct sender *sender, int64_t channel_id, int wanted);

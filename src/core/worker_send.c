@@ -154,10 +154,19 @@ int sender_heartbeat(struct sender *sender, struct err *err)
 
 /* --- Sending ---------------------------------------------------------------------------------- */
 
-static bool is_stopping(struct sender *sender)
+void sender_refuse(struct sender *sender)
 {
-    bool stopping;
+    pthread_mutex_lock(&sender->lock);
+    sender->stopping = true;
+    pthread_mutex_unlock(&sender->lock);
+}
 
+bool worker_is_stopping(struct sender *sender)
+{
+    bool stopping = false;
+
+    if (!sender)
+        return stopping;
     pthread_mutex_lock(&sender->lock);
     stopping = sender->stopping;
     pthread_mutex_unlock(&sender->lock);
@@ -170,7 +179,7 @@ static void run_task(void *arg)
     struct sender *sender = task->sender;
     int64_t channel_id = task->send.channel_id;
     struct err err = { 0 };
-    int failed = is_stopping(sender) ? send_release(sender->hub, &task->send, &err)
+    int failed = worker_is_stopping(sender) ? send_release(sender->hub, &task->send, &err)
                                      : send_run(sender->hub, &task->send, &err);
 
     if (failed)

@@ -63,8 +63,10 @@ static inline enum agent_outcome agent_answer(const struct agent_input *input,
                                               struct agent_output *output, struct err *err)
 {
     (void)exchange;
+    pthread_mutex_lock(&peer.lock);
     agent.calls++;
     keep_text(agent.asked, sizeof agent.asked, input->text);
+    pthread_mutex_unlock(&peer.lock);
     if (agent.meanwhile)
         agent.meanwhile();
     output->text = str_c(agent.text);

@@ -232,6 +232,35 @@ static void stops_and_starts_lose_and_double_nothing(void **state)
             fail_msg("message %d (%lld) was sent %d times", i, (long long)messages[i], seen[i]);
 }
 
+static void think(void)
+{
+    usleep(20000);
+}
+
+static void agents_that_were_not_asked_are_asked_later(void **state)
+{
+    enum { USERS = 120 };
+    int64_t channel = add_channel("test", "policy = 0, agent = 'test'"), started_us;
+    struct workers *workers = start();
+
+    (void)state;
+    agent.meanwhile = think;
+    for (int i = 0; i < USERS; i++)
+        say(channel, arena_printf(arena, "+49%d", 3000 + i), "hi");
+    while (number("SELECT count(*) FROM decisions") == 0)
+        usleep(1000);
+    started_us = clock_mono_us();
+    assert_true(workers_stop(workers, 20000));
+    assert_true(clock_mono_us() - started_us < 15000000);
+    assert_int_equal(number("SELECT count(*) FROM jobs WHERE state = 1"), 0);
+    assert_int_equal(number("SELECT count(*) FROM jobs WHERE kind = 2 AND failures > 0"), 0);
+    workers = start();
+    wait_for_count("SELECT count(*) FROM messages WHERE direction = 1 AND state = 6", USERS);
+    assert_true(workers_stop(workers, 20000));
+    assert_int_equal(number("SELECT count(*) FROM decisions"), USERS);
+    assert_int_equal(messages_sent(), USERS);
+}
+
 static void a_stuck_send_does_not_stop_the_stop(void **state)
 {
     int64_t channel = add_channel("test", NULL), started_us, stopped_us;
@@ -339,6 +368,7 @@ int main(void)
             THREADED(a_hanging_provider_holds_an_eighth),
         THREADED(stops_and_starts_lose_and_double_nothing),
             THREADED(a_stuck_send_does_not_stop_the_stop),
+        THREADED(agents_that_were_not_asked_are_asked_later),
         TEST(polls_with_a_cursor), THREADED(the_poller_polls_by_itself),
             TEST(old_answers_are_forgotten),
         TEST(says_when_to_come_again),
