@@ -39,5 +39,5 @@ bool sign_equal(const void *a, const void *b, size_t size);
  * sign_unseal gives the absent slice (with err) for what was not sealed so. */
 struct str sign_seal(struct arena *arena, const unsigned char key[SIGN_KEY_BYTES], struct str plain,
                      const char *context);
-struct str sign_unseal(struct arena *arena, const unsigned char key[SIGN_KEY_BYTES], struct str sealed, const char *context,
-                       struct err *err);
+struct str sign_unseal(struct arena *arena, const unsigned char key[SIGN_KEY_BYTES], struct str sealed,
+                       const char *context, struct err *err);
