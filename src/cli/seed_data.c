@@ -90,8 +90,8 @@ const struct command command_seed_data = {
     .name = "seed-data",
     .summary = "Fill a stopped hub with a realistic set of messages.",
     .usage = usage,
-    .help = "For tests and demonstrations: people of several countries, several channels, ninety days of messages.\n"
-            "The same --seed gives the same set.\n\n"
+    .help = "For tests and demonstrations: people of several countries, several channels, ninety days of\n"
+            "messages. The same --seed gives the same set.\n\n"
             "  message-hub seed-data --messages 100000\n"
             "  message-hub seed-data --messages 1000 --seed 7 --data /tmp/demo\n",
     .run = run_seed_data,

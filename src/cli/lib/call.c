@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "cli/lib/flags.h"
 #include "cli/lib/print.h"
 
 #include <stdio.h>
@@ -80,7 +81,16 @@ static const char *next_page(struct arena *arena, const struct json *json)
     return str_dup(arena, json_text(json_get(json, "next")));
 }
 
-static int run_list(struct arena *arena, const struct request *request, const struct target *target)
+/* A cursor that goes on by itself stands at its own time and wants no other beside it. */
+static void forget_since(struct request *request, const struct json *json)
+{
+    const struct field *since = flags_field(request->op, STR("since"));
+
+    if (since && json_get(json, "has_more"))
+        request->in.values[since - request->op->fields].field = NULL;
+}
+
+static int run_list(struct arena *arena, struct request *request, const struct target *target)
 {
     int64_t left = request->limit ? request->limit : LIMIT_PAGE_DEFAULT;
     struct table *table = NULL;
@@ -104,6 +114,7 @@ static int run_list(struct arena *arena, const struct request *request, const st
         table_items(table, json_get(json, "items"));
         left -= (int64_t)json_count(json_get(json, "items"));
         cursor = next_page(arena, json);
+        forget_since(request, json);
         arena_free(page);
     } while (cursor && left > 0);
     table_close(table);
@@ -142,7 +153,7 @@ static int run_dry(struct arena *arena, const struct request *request)
     return 0;
 }
 
-static int run_single(struct arena *arena, const struct request *request, const struct target *target)
+static int run_single(struct arena *arena, struct request *request, const struct target *target)
 {
     if (request->dry_run)
         return run_dry(arena, request);
@@ -176,11 +187,14 @@ int call_run(struct arena *arena, struct request *request, const struct target *
 int call_lines(struct arena *arena, const struct request *first, const struct config_words *words,
                const struct target *target)
 {
-    struct config_words all = { arena_array(arena, (size_t)words->count + 2, sizeof *all.words), words->count + 1 };
+    struct config_words all = { arena_array(arena, (size_t)words->count + 2, sizeof *all.words), 1 };
     int done = 0, failed = 0, status, last = 0;
     char *line = NULL;
     size_t room = 0;
 
+    for (int i = 0; i < words->count; i++)
+        if (strcmp(words->words[i], "--stdin") != 0)
+            all.words[all.count++] = words->words[i];
     for (int number = 1; getline(&line, &room, stdin) >= 0; number++) {
         struct arena *page = arena_new(0);
         struct request request;
@@ -188,8 +202,6 @@ int call_lines(struct arena *arena, const struct request *first, const struct co
 
         line[strcspn(line, "\r\n\t")] = '\0';
         all.words[0] = line;
-        if (words->count)
-            memcpy(all.words + 1, words->words, (size_t)words->count * sizeof *words->words);
         status = 0;
         if (line[0] == '-') {
             err_set(&err, ERR_INVALID, "Line %d, \"%s\", is no argument of `%s`.", number, line, first->op->cli);

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 
+#include <stdio.h>
 #include <time.h>
 
 static const char *const red[] = { "failed", "refused", "revoked", "suspended", "error", NULL };
@@ -92,7 +93,46 @@ struct str cell_text(struct arena *arena, const struct json *value, enum cell_ti
 
 struct str cell_lines(struct arena *arena, const struct json *value, enum cell_time time)
 {
-    return shown(arena, value, time, false);
+    struct str rest = shown(arena, value, time, false), part, copy;
+    struct buf text;
+
+    buf_init(&text, 4 * LIMIT_ANSWER_BYTES);
+    while (str_split(&rest, '\t', &part)) {
+        buf_str(&text, part);
+        buf_puts(&text, rest.data ? "    " : "");
+    }
+    copy = (struct str){ arena_copy(arena, text.data ? text.data : "", text.len), text.len };
+    buf_fini(&text);
+    return copy;
+}
+
+/* C1 controls and DEL, and what turns the direction of writing: not escaped by JSON itself. */
+static bool is_control(uint32_t point)
+{
+    return (point >= 0x7f && point <= 0x9f) || point == 0x061c || point == 0x200e || point == 0x200f
+        || (point >= 0x2028 && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069);
+}
+
+void cell_put_json(struct str json)
+{
+    const unsigned char *at = (const unsigned char *)json.data, *end = at + json.len;
+
+    while (at < end) {
+        size_t size = *at < 0x80 ? 1 : *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : 4;
+        uint32_t point = *at;
+
+        if (size > (size_t)(end - at))
+            size = (size_t)(end - at);
+        if (size == 2)
+            point = (point & 0x1f) << 6 | (at[1] & 0x3f);
+        else if (size == 3)
+            point = (point & 0x0f) << 12 | (uint32_t)(at[1] & 0x3f) << 6 | (at[2] & 0x3f);
+        if (size < 4 && is_control(point))
+            printf("\\u%04x", (unsigned)point);
+        else
+            fwrite(at, 1, size, stdout);
+        at += size;
+    }
 }
 
 bool cell_is_empty(const struct json *value)

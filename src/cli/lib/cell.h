@@ -14,8 +14,11 @@ enum cell_time { CELL_TIME_RAW, CELL_TIME_SHORT, CELL_TIME_LONG };
  * "Nov 20 18:05" this year, "2025-11-20" before; long "2025-11-20 18:05:07". Plain lists are joined by commas. */
 struct str cell_text(struct arena *arena, const struct json *value, enum cell_time time);
 
-/* As cell_text, but a text keeps its line ends and tabs. */
+/* As cell_text, but a text keeps its line ends; a tab becomes four blanks. */
 struct str cell_lines(struct arena *arena, const struct json *value, enum cell_time time);
+
+/* Print JSON so that a terminal bears it: what controls one is written as an escape, which means the same. */
+void cell_put_json(struct str json);
 
 /* Nothing to show: null, an empty text, list or object. */
 bool cell_is_empty(const struct json *value);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define TIMEOUT_MAX_S 3600
+#define LIMIT_MAX 1000000000
 
 enum { WITH_ANSWER = 1, WITH_LIST = 2, WITH_STREAM = 4, WITH_CHANGE = 8, WITH_WORDS = 16, WITH_ALL = 31 };
 
@@ -14,7 +15,7 @@ static const struct {
     struct shared_flag flag;
     unsigned with;
 } shared[] = {
-    { { "json", "[=ID,TEXT]", "Print JSON, or some of its members." }, WITH_ANSWER },
+    { { "json", "[=id,text]", "Print JSON, or some of its members." }, WITH_ANSWER },
     { { "jsonl", NULL, "Print one JSON object a line." }, WITH_LIST | WITH_STREAM },
     { { "limit", "N", "Stop after so many." }, WITH_STREAM },
     { { "stdin", NULL, "One call per line of standard input; its first column is the first argument." }, WITH_WORDS },
@@ -243,7 +244,7 @@ static int set_text(struct request *request, const char *name, const char *value
         if (!strcmp(name, texts[i].name))
             *texts[i].place = value;
     if (!strcmp(name, "limit"))
-        return set_number(name, value, INT64_MAX, &request->limit, err);
+        return set_number(name, value, LIMIT_MAX, &request->limit, err);
     if (strcmp(name, "timeout"))
         return 0;
     if (set_number(name, value, TIMEOUT_MAX_S, &number, err))
@@ -302,7 +303,7 @@ static int set_field(struct arena *arena, struct request *request, const struct 
     if (!text)
         return -1;
     if (!strcmp(field->name, "limit") && (request->op->flags & OP_LIST))
-        return set_number("limit", text, INT64_MAX, &request->limit, err);
+        return set_number("limit", text, LIMIT_MAX, &request->limit, err);
     return flags_give(arena, request, field, text, err);
 }
 

@@ -36,7 +36,7 @@ void print_wrapped(size_t at, size_t indent, const char *text)
 
     room = room > WIDEST ? WIDEST : room;
     while (str_split(&rest, ' ', &word)) {
-        size_t width = width_of(word);
+        size_t width = word.len;    /* our own texts are ASCII */
 
         if (at > start && at + 1 + width > room) {
             printf("\n%*s", (int)indent, "");
@@ -45,7 +45,8 @@ void print_wrapped(size_t at, size_t indent, const char *text)
             putchar(' ');
             at++;
         }
-        printf("%.*s", STR_FMT(word));
+        for (size_t i = 0; i < word.len; i++)
+            putchar(word.data[i] == PRINT_SPACE ? ' ' : word.data[i]);
         at += width;
     }
     putchar('\n');

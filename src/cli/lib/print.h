@@ -11,7 +11,9 @@ int print_failure(const struct err *err);
 int print_usage(const char *usage, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* A text on stdout behind the `at` columns already there, broken between words (100 columns, or the terminal's if
- * fewer); further lines are indented by `indent`. Ends the line. */
+ * fewer); further lines are indented by `indent`. A
+ * PRINT_SPACE is printed as a blank at which no line ends. Ends the line. */
+#define PRINT_SPACE '\x1f'
 void print_wrapped(size_t at, size_t indent, const char *text);
 
 /* End of the program: 0, or 1 when what was printed could not be written (a full disk). */

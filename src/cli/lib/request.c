@@ -71,7 +71,7 @@ static int give_more(struct arena *arena, struct request *request, const struct 
 static int give_words(struct arena *arena, struct request *request, const struct config_words *words, struct err *err)
 {
     const struct field *field = NULL, *last = NULL;
-    int nth = 0;
+    int nth = request->from_stdin ? 1 : 0;      /* the first argument comes with each line */
 
     for (int i = 0; i < words->count; i++) {
         do

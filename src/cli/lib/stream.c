@@ -14,6 +14,7 @@ struct follow {
     const struct request *request;
     struct buf line;
     char cursor[512];
+    bool is_news;           /* not the stream's own "ready", which only says where it begins */
     int64_t left;           /* --limit: events still wanted; -1: no limit */
     bool heard;
 };
@@ -25,7 +26,9 @@ static void on_line(struct follow *follow, struct str line)
 
         snprintf(follow->cursor, sizeof follow->cursor, "%.*s", STR_FMT(id));
     }
-    if (str_starts(line, "data:")) {
+    if (str_starts(line, "event:"))
+        follow->is_news = !str_is(str_trim((struct str){ line.data + 6, line.len - 6 }), "ready");
+    if (str_starts(line, "data:") && follow->is_news) {
         table_print_event(str_trim((struct str){ line.data + 5, line.len - 5 }), &follow->request->table);
         follow->heard = true;
         if (follow->left > 0)
@@ -50,7 +53,7 @@ static int on_piece(void *arg, struct str piece)
 
 int stream_follow(struct arena *arena, const struct request *request, const struct target *target)
 {
-    struct follow follow = { .request = request, .left = request->limit ? request->limit : -1 };
+    struct follow follow = { .request = request, .is_news = true, .left = request->limit ? request->limit : -1 };
     struct timespec pause = { 0, 250000000 };
     int status = 0;
 

@@ -119,7 +119,7 @@ static void put_json(const struct json *value, const char *fields)
         }
         json_object_end(&w);
     }
-    fwrite(out.data ? out.data : "", 1, out.len, stdout);
+    cell_put_json(buf_slice(&out));
     buf_fini(&out);
     arena_free(arena);
 }
@@ -327,7 +327,7 @@ void table_print_event(struct str json, const struct table_options *options)
         if (event && options->json_fields)
             put_json(event, options->json_fields);
         else
-            printf("%.*s", STR_FMT(json));
+            cell_put_json(json);
         putchar('\n');
     } else if (terminal) {
         layout_row(&layout, cells, NULL);

@@ -147,6 +147,19 @@ static void page_end(struct arena *arena, const struct op *op)
     printf("\nAPI: %s %s\n", http_method_name(op->method), op->path);
 }
 
+/* The usage line with what belongs together kept together when it is broken into lines. */
+static const char *unbroken(struct arena *arena, const char *usage)
+{
+    char *copy = arena_strdup(arena, usage);
+    int depth = 0;
+
+    for (char *at = copy; *at; at++) {
+        depth += *at == '[' ? 1 : *at == ']' ? -1 : 0;
+        *at = *at == ' ' && depth ? PRINT_SPACE : *at;
+    }
+    return copy;
+}
+
 void usage_page(const struct op *op)
 {
     struct arena *arena = arena_new(0);
@@ -155,7 +168,7 @@ void usage_page(const struct op *op)
 
     print_wrapped(0, 0, op->summary);
     fputs("\nusage: ", stdout);
-    print_wrapped(7, 11, arena_printf(arena, "message-hub %s", usage_line(arena, op)));
+    print_wrapped(7, 11, arena_printf(arena, "message-hub %s", unbroken(arena, usage_line(arena, op))));
     if (op->fields && op->fields->name)
         putchar('\n');
     for (const struct field *field = op->fields; field && field->name; field++)
