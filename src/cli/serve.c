@@ -1,9 +1,11 @@
 #include "api/api.h"
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/lib/folder.h"
 #include "cli/lib/print.h"
+#include "cli/lib/settings.h"
 #include "core/config.h"
 #include "core/egress.h"
 #include "core/worker.h"
@@ -13,8 +15,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#define STOP_MS (LIMIT_SHUTDOWN_MS - 4000)      /* the server, the API and the database have some time of their own */
 
 static const char usage[] = "serve [--data DIR] [--listen ADDRESS:PORT] [--database-url URL] [...]";
 
@@ -50,10 +53,6 @@ static int open_server(struct serving *serving, struct err *err)
         .respond = api_respond,
     };
 
-    if (config_flag(config, "dev-no-auth") && !is_loopback(listen)) {
-        err_set(err, ERR_INVALID, "--dev-no-auth works on loopback only, not on %s.", listen);
-        return err_hint(err, "Listen on 127.0.0.1, or leave --dev-no-auth away and use a key.");
-    }
     serving->api = api_open(&serving->hub, err);
     if (!serving->api)
         return -1;
@@ -68,8 +67,13 @@ static int open_server(struct serving *serving, struct err *err)
 static int open_all(struct serving *serving, struct err *err)
 {
     static const char *const levels[] = { "debug", "info", "warn", "error" };
+    const char *listen = config_text(serving->config, "listen");
     enum log_level level = LOG_INFO;
 
+    if (config_flag(serving->config, "dev-no-auth") && !is_loopback(listen)) {
+        err_set(err, ERR_INVALID, "--dev-no-auth works on loopback only, not on %s.", listen);
+        return err_hint(err, "Listen on 127.0.0.1, or leave --dev-no-auth away and use a key.");
+    }
     serving->lock = folder_open(serving->config, err);
     if (serving->lock < 0)
         return -1;
@@ -88,13 +92,26 @@ static int open_all(struct serving *serving, struct err *err)
     return serving->workers ? 0 : -1;
 }
 
+/* Something still uses the hub and would use it after it is gone. What is committed is safe; a lease that is left runs
+ * out, and whoever works next takes over. */
+static _Noreturn void leave(const char *what)
+{
+    log_warn("stopped while something was under way; it is taken up again later", LOG_T("what", what));
+    log_stop();
+    _exit(0);
+}
+
 static void close_all(struct serving *serving)
 {
+    int64_t until_us = clock_mono_us() + STOP_MS * INT64_C(1000), left_ms;
+
     if (serving->server)
-        http_stop(serving->server, LIMIT_SHUTDOWN_MS / 2);
-    if (serving->workers)
-        workers_stop(serving->workers, LIMIT_SHUTDOWN_MS / 2);
-    api_close(serving->api);
+        http_stop(serving->server, STOP_MS / 2);
+    left_ms = (until_us - clock_mono_us()) / 1000;
+    if (serving->workers && !workers_stop(serving->workers, left_ms > 0 ? (int)left_ms : 0))
+        leave("a send or an agent");
+    if (!api_close(serving->api))
+        leave("a call");
     if (serving->hub.db)
         hub_close(&serving->hub);
     client_free(serving->client);
@@ -107,7 +124,8 @@ static void close_all(struct serving *serving)
 /* The lines a person needs, and at the first start the key that makes the first admin key; never again. */
 static void announce(const struct serving *serving)
 {
-    const char *listen = config_text(serving->config, "listen"), *public_url = config_text(serving->config, "public-url");
+    const char *public_url = config_text(serving->config, "public-url");
+    const char *listen = config_text(serving->config, "listen");
     const char *colon = strrchr(listen, ':');
     char url[256];
 
@@ -141,23 +159,19 @@ static void raise_file_limit(void)
 
 static int run_serve(int argc, char **argv)
 {
+    static const char *const known[] = { NULL };
     struct serving serving = { .arena = arena_new(0), .lock = -1 };
+    struct config_words rest;
     struct err err = { 0 };
     sigset_t signals;
-    struct config_words words = { argv + 1, argc - 1 };
-    int status = 0, received;
+    int received, status = settings_read(serving.arena, argc, argv, &serving.config, &rest);
 
-    if (config_load(serving.arena, &words, &serving.config, &err)) {
-        print_failure(&err);
-        arena_free(serving.arena);
-        return 2;
-    }
-    if (words.count) {
-        status = print_usage(usage, "Unknown word \"%s\".", words.words[0]);
+    if (!status && rest.count)
+        status = settings_unknown(rest.words[0], known, usage);
+    if (status) {
         arena_free(serving.arena);
         return status;
     }
-    umask(077);
     raise_file_limit();
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&signals);
@@ -179,7 +193,8 @@ const struct command command_serve = {
     .name = "serve",
     .summary = "Run the hub.",
     .usage = usage,
-    .help = "Starts with no configuration on an SQLite database in ./data. The first start prints a one-time admin key.\n"
+    .help = "Starts with no configuration on an SQLite database in ./data. The first start prints a one-time\n"
+            "admin key.\n"
             "All settings: message-hub config show\n\n"
             "  message-hub serve\n"
             "  message-hub serve --data /var/lib/message-hub --listen 0.0.0.0:8080\n",
