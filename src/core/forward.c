@@ -5,8 +5,10 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "core/event.h"
 #include "core/message.h"
+#include "net/pool.h"
 
 #include <stdio.h>
 
@@ -62,7 +64,6 @@ static void classify(struct forwarding *f, const struct exchange_reply *reply)
     if (reply->end != EXCHANGE_ANSWERED) {
         f->outcome = SEND_RETRY;
         f->result.code = STR("no_answer");
-        f->result.hint = str_c(reply->err.detail);
         return;
     }
     f->outcome = reply->status >= 200 && reply->status < 300 ? SEND_DONE : SEND_RETRY;
@@ -144,22 +145,59 @@ static int finish_tx(struct db_session *tx, void *arg, struct err *err)
     return ended < 0 ? -1 : 0;
 }
 
-static int forward_one(struct hub *hub, const struct job *job, struct err *err)
-{
-    struct forwarding f = { .hub = hub, .arena = arena_new(0), .job = *job };
-    int failed = db_write(hub->db, take_tx, &f, err);
+/* --- The entry points ------------------------------------------------------------------------- */
 
-    if (!failed && f.taken) {
-        f.job.attempt++;
-        failed = run(&f, err);
-        if (!failed)
-            failed = db_write(hub->db, finish_tx, &f, err);
-    }
-    arena_free(f.arena);
-    return failed;
+static struct forwarding *forwarding_new(struct hub *hub, const struct job *job)
+{
+    struct arena *arena = arena_new(0);
+    struct forwarding *f = arena_alloc(arena, sizeof *f);
+
+    *f = (struct forwarding){ .hub = hub, .arena = arena, .job = *job };
+    f->job.data = (struct str){ arena_copy(arena, job->data.data, job->data.len), job->data.len };
+    return f;
 }
 
-int forward_step(struct hub *hub, int limit, int64_t *next_ms, struct err *err)
+/* 1 its lease is ours, 0 it is somebody else's, -1. */
+static int take(struct forwarding *f, struct err *err)
+{
+    if (db_write(f->hub->db, take_tx, f, err))
+        return -1;
+    f->job.attempt += f->taken;
+    return f->taken;
+}
+
+static int work(struct forwarding *f, struct err *err)
+{
+    return run(f, err) ? -1 : db_write(f->hub->db, finish_tx, f, err);
+}
+
+static void work_on_thread(void *arg)
+{
+    struct forwarding *f = arg;
+    struct err err = { 0 };
+
+    if (work(f, &err))
+        log_error("the result of a forwarding was not stored; its lease runs out",
+                  LOG_N("job", f->job.id), LOG_T("detail", err.detail));
+    arena_free(f->arena);
+}
+
+/* Take one job; without a pool it is worked on before this returns. */
+static int begin(struct hub *hub, struct pool *pool, const struct job *job, struct err *err)
+{
+    struct forwarding *f = forwarding_new(hub, job);
+    int taken = take(f, err);
+
+    if (taken == 1 && pool && pool_add(pool, work_on_thread, f))
+        return 0;
+    if (taken == 1)
+        taken = work(f, err);
+    arena_free(f->arena);
+    return taken < 0 ? -1 : 0;
+}
+
+static int forward_due(struct hub *hub, struct pool *pool, int limit, int64_t *next_ms,
+                       struct err *err)
 {
     struct arena *arena = arena_new(0);
     struct queue_due due = { .kind = JOB_WEBHOOK, .limit = limit, .next_ms = INT64_MAX };
@@ -171,7 +209,22 @@ int forward_step(struct hub *hub, int limit, int64_t *next_ms, struct err *err)
     if (!failed && due.next_ms < *next_ms)
         *next_ms = due.next_ms;
     for (size_t i = 0; i < due.count && !failed; i++)
-        failed = forward_one(hub, &due.jobs[i], err);
+        failed = begin(hub, pool, &due.jobs[i], err);
     arena_free(arena);
     return failed ? -1 : (int)due.count;
+}
+
+int forward_step(struct hub *hub, int limit, int64_t *next_ms, struct err *err)
+{
+    return forward_due(hub, NULL, limit, next_ms, err);
+}
+
+int forward_start(struct hub *hub, struct pool *pool, int64_t *next_ms, struct err *err)
+{
+    int busy = (int)(pool_waiting(pool) + pool_running(pool));
+
+    /* each that ends commits something, which wakes the caller */
+    if (busy >= FORWARD_THREADS)
+        return 0;
+    return forward_due(hub, pool, FORWARD_THREADS - busy, next_ms, err);
 }

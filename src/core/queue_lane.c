@@ -164,6 +164,19 @@ int queue_heartbeat(struct db *db, const struct queue_held *held, size_t count, 
     return count == 0 ? 0 : db_write(db, beat_tx, &beating, err);
 }
 
+static int orphan_tx(struct db_session *tx, void *arg, struct err *err)
+{
+    const struct hub *hub = arg;
+
+    return db_exec(tx, "UPDATE jobs SET lease_until_ms = 0 WHERE state = 1 AND node <> $1",
+                   DB_ARGS(db_cstr(hub->node)), err) < 0 ? -1 : 0;
+}
+
+int queue_orphan(struct hub *hub, struct err *err)
+{
+    return db_write(hub->db, orphan_tx, hub, err);
+}
+
 static const char expired_sql[] =
     "SELECT j.id, j.attempt, j.failures, j.part, j.message_id, m.tenant_id, m.conversation_id, "
     "m.channel_id, m.state, m.parts, m.origin, coalesce(m.expires_ms, 0), t.unknown_policy, "

@@ -18,6 +18,9 @@ struct queue_held {
 };
 int queue_heartbeat(struct db *db, const struct queue_held *held, size_t count, struct err *err);
 
+/* Let the leases of all other nodes run out now. For the start of the only hub of a database. */
+int queue_orphan(struct hub *hub, struct err *err);
+
 /* Jobs of a kind whose lease ran out, oldest first, read only. Sends come as queue_send: what the
  * dead worker claimed and how far it came (state: the message's; attempt_id: the try that has no
  * end, 0: it had not begun). */

@@ -52,14 +52,13 @@ struct polled {
 struct workers {
     struct hub *hub;
     struct sender *sender;
-    struct pool *agents, *pollers;
+    struct pool *agents, *pollers, *forwarders;
     struct decider decider;
     struct loop loops[LOOPS];
     int started;
     atomic_bool stopping;
     pthread_mutex_t lock;           /* of polled */
-    struct polled polled[POLLED_MAX];
-    size_t polled_count;
+    struct polled polled[POLLED_MAX];   /* without a channel: free */
 };
 
 /* --- Steps of the loops ----------------------------------------------------------------------- */
@@ -93,7 +92,7 @@ static int send_step(struct workers *workers, int64_t *next_ms, struct err *err)
 
 static int webhook_step(struct workers *workers, int64_t *next_ms, struct err *err)
 {
-    int done = forward_step(workers->hub, 8, next_ms, err);
+    int done = forward_start(workers->hub, workers->forwarders, next_ms, err);
 
     if (done == 0)
         pause_ms(LOOK_PAUSE_MS);
@@ -132,13 +131,31 @@ static void poll_one(void *arg)
 
 static struct polled *polled_of(struct workers *workers, const int64_t pair[2])
 {
-    for (size_t i = 0; i < workers->polled_count; i++)
-        if (workers->polled[i].channel_id == pair[1])
-            return &workers->polled[i];
-    if (workers->polled_count == POLLED_MAX)
-        return NULL;
-    workers->polled[workers->polled_count] = (struct polled){ workers, pair[0], pair[1], 0, false };
-    return &workers->polled[workers->polled_count++];
+    struct polled *empty = NULL;
+
+    for (size_t i = 0; i < POLLED_MAX; i++) {
+        struct polled *polled = &workers->polled[i];
+        if (polled->channel_id == pair[1])
+            return polled;
+        if (!polled->channel_id && !empty)
+            empty = polled;
+    }
+    if (empty)
+        *empty = (struct polled){ workers, pair[0], pair[1], 0, false };
+    return empty;
+}
+
+/* Channels that are gone or switched off make room for others. */
+static void forget_gone(struct workers *workers, int64_t (*pairs)[2], size_t count)
+{
+    for (size_t i = 0; i < POLLED_MAX; i++) {
+        struct polled *polled = &workers->polled[i];
+        bool there = polled->busy || !polled->channel_id;
+        for (size_t k = 0; k < count && !there; k++)
+            there = pairs[k][1] == polled->channel_id;
+        if (!there)
+            *polled = (struct polled){ 0 };
+    }
 }
 
 static void start_polls(struct workers *workers, int64_t (*pairs)[2], size_t count,
@@ -147,6 +164,7 @@ static void start_polls(struct workers *workers, int64_t (*pairs)[2], size_t cou
     int64_t now_ms = clock_ms();
 
     pthread_mutex_lock(&workers->lock);
+    forget_gone(workers, pairs, count);
     for (size_t i = 0; i < count; i++) {
         struct polled *polled = polled_of(workers, pairs[i]);
         if (!polled || polled->busy)
@@ -275,6 +293,7 @@ struct workers *workers_start(struct hub *hub, struct err *err)
     static const char *const names[LOOPS] = { "import", "decide", "claim", "forward", "poll",
         "sweep", "heartbeat" };
     const struct pool_options agents = { "agent", 1, AGENT_THREADS, LIMIT_WORK_QUEUE, 0 };
+    const struct pool_options forwarders = { "forward", 1, FORWARD_THREADS, FORWARD_THREADS, 0 };
     const struct pool_options pollers = { "poll", 1, POLL_THREADS, POLLED_MAX, 0 };
     struct workers *workers = mem_alloc(sizeof *workers);
     int failed = 0;
@@ -284,7 +303,11 @@ struct workers *workers_start(struct hub *hub, struct err *err)
     workers->sender = sender_new(hub, send_slots(hub));
     workers->agents = pool_new(&agents);
     workers->pollers = pool_new(&pollers);
+    workers->forwarders = pool_new(&forwarders);
     workers->decider = (struct decider){ hub, workers->agents, workers->sender };
+    /* SQLite has one hub: what another one held was left behind by a dead process. */
+    if (!db_is_postgres(hub->db))
+        failed = queue_orphan(hub, err);
     while (workers->started < LOOPS && !failed) {
         failed = start_loop(workers, workers->started, names[workers->started], err);
         workers->started += !failed;
@@ -299,7 +322,8 @@ struct workers *workers_start(struct hub *hub, struct err *err)
 static bool is_idle(struct workers *workers)
 {
     return pool_waiting(workers->agents) + pool_running(workers->agents) == 0 &&
-           pool_waiting(workers->pollers) + pool_running(workers->pollers) == 0;
+           pool_waiting(workers->pollers) + pool_running(workers->pollers) == 0 &&
+           pool_waiting(workers->forwarders) + pool_running(workers->forwarders) == 0;
 }
 
 bool workers_stop(struct workers *workers, int timeout_ms)
@@ -320,8 +344,10 @@ bool workers_stop(struct workers *workers, int timeout_ms)
     left_ms = (until_us - clock_mono_us()) / 1000;
     if (!sender_stop(workers->sender, left_ms > 0 ? (int)left_ms : 0) || !idle)
         return false;
+    sender_free(workers->sender);
     pool_free(workers->agents);
     pool_free(workers->pollers);
+    pool_free(workers->forwarders);
     pthread_mutex_destroy(&workers->lock);
     free(workers);
     return true;

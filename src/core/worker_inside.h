@@ -8,12 +8,15 @@
 /* The sender: slots for what is under way, and a pool of blocking threads. Any thread may call. */
 struct sender;
 
-/* A sender with so many slots; sender_stop frees it. */
+/* A sender with so many slots. */
 struct sender *sender_new(struct hub *hub, int slots);
 
-/* Take no more; give back what has not begun; wait for the rest up to `timeout_ms`, then free.
- * False: something still runs; nothing was freed. */
+/* Take no more; give back what has not begun; wait for the rest up to `timeout_ms`. False: something
+ * still runs. */
 bool sender_stop(struct sender *sender, int timeout_ms);
+
+/* After sender_stop said true, and when no agent can call it any more. */
+void sender_free(struct sender *sender);
 
 /* From now on nothing more begins. */
 void sender_refuse(struct sender *sender);

@@ -15,7 +15,8 @@
 #include <string.h>
 #include <time.h>
 
-#define HELD_MAX 256
+/* Every lease that this process can hold: what is being sent, and what waits for an agent. */
+#define HELD_MAX (LIMIT_SEND_WORKERS + LIMIT_WORK_QUEUE + 64)
 #define FORWARDS 16
 
 struct channel_use {
@@ -355,11 +356,13 @@ bool sender_stop(struct sender *sender, int timeout_ms)
         status = pthread_cond_timedwait(&sender->idle, &sender->lock, &until);
     left = sender->used;
     pthread_mutex_unlock(&sender->lock);
-    if (left > 0)
-        return false;
+    return left == 0;
+}
+
+void sender_free(struct sender *sender)
+{
     pool_free(sender->pool);
     pthread_cond_destroy(&sender->idle);
     pthread_mutex_destroy(&sender->lock);
     free(sender);
-    return true;
 }

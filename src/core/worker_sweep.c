@@ -10,7 +10,8 @@
 
 #define SWEEP_MS 5000
 #define POLL_MS 5000
-#define POLLED_MAX 1000
+#define POLLED_MAX 1000             /* as in the text of its query */
+#define POLLED_KINDS 64
 #define EXPIRED_MAX 200
 /* at least a day; a client whose clock is off gets another */
 #define IDEMPOTENCY_MS (48 * 3600000LL)
@@ -187,27 +188,52 @@ int worker_sweep_step(struct hub *hub, int64_t *next_ms, struct err *err)
 
 /* --- Polling ---------------------------------------------------------------------------------- */
 
+/* The kinds of channel that are polled: none, mostly, and then nothing is asked. */
+static size_t polled_kinds(struct db_value *kinds, size_t max)
+{
+    size_t count = 0;
+
+    for (const struct channel_driver *const *driver = channel_drivers; *driver; driver++)
+        if ((*driver)->poll && count < max)
+            kinds[count++] = db_cstr((*driver)->kind);
+    return count;
+}
+
+static int read_polled(struct db_session *session, const struct db_set *set, int64_t (*pairs)[2],
+                       size_t *count, struct err *err)
+{
+    struct db_rows *rows = db_query_rows(session, set, err);
+    int more = -1;
+
+    while (rows && *count < POLLED_MAX && (more = db_next(rows, err)) == 1) {
+        pairs[*count][0] = db_col_int(rows, 0);
+        pairs[(*count)++][1] = db_col_int(rows, 1);
+    }
+    return more < 0 ? -1 : 0;
+}
+
 int worker_polled(struct hub *hub, struct arena *arena, int64_t (**pairs)[2], size_t *count,
                   struct err *err)
 {
-    struct db_session *session = db_read(hub->db, 0, err);
-    struct db_rows *rows = session ? db_query(session,
-        "SELECT c.tenant_id, c.id, c.kind FROM channels c JOIN tenants t ON t.id = c.tenant_id "
-        "WHERE c.state = 0 AND t.state = 0 ORDER BY c.id", DB_NO_ARGS, err) : NULL;
-    int more = -1;
+    struct db_value kinds[POLLED_KINDS];
+    struct db_set set = {
+        "WITH v(kind) AS (:rows:) SELECT c.tenant_id, c.id FROM v JOIN channels c "
+        "ON c.kind = v.kind JOIN tenants t ON t.id = c.tenant_id "
+        "WHERE c.state = 0 AND t.state = 0 ORDER BY c.id LIMIT 1000", "t", kinds,
+        polled_kinds(kinds, POLLED_KINDS) };
+    struct db_session *session;
+    int failed;
 
     *count = 0;
     *pairs = arena_array(arena, POLLED_MAX, sizeof **pairs);
-    while (rows && (more = db_next(rows, err)) == 1) {
-        const struct channel_driver *driver = channel_driver_find(db_col_text(rows, 2));
-        if (!driver || !driver->poll || *count == POLLED_MAX)
-            continue;
-        (*pairs)[*count][0] = db_col_int(rows, 0);
-        (*pairs)[(*count)++][1] = db_col_int(rows, 1);
-    }
-    if (session)
-        db_read_end(session);
-    return more < 0 ? -1 : 0;
+    if (set.row_count == 0)
+        return 0;
+    session = db_read(hub->db, 0, err);
+    if (!session)
+        return -1;
+    failed = read_polled(session, &set, *pairs, count, err);
+    db_read_end(session);
+    return failed;
 }
 
 static int read_cursor(struct hub *hub, struct arena *arena, const struct channel *channel,

@@ -282,6 +282,109 @@ static void a_stuck_send_does_not_stop_the_stop(void **state)
     assert_true(workers_stop(workers, 20000));
 }
 
+static void wait_until_let_go(void)
+{
+    while (!atomic_load(&let_go))
+        usleep(1000);
+}
+
+static void a_stuck_agent_does_not_stop_the_stop(void **state)
+{
+    int64_t channel = add_channel("test", "policy = 0, agent = 'test'");
+    struct workers *workers;
+
+    (void)state;
+    atomic_store(&let_go, false);
+    agent.meanwhile = wait_until_let_go;
+    workers = start();
+    say(channel, "+49301", "hi");
+    wait_for_count("SELECT count(*) FROM jobs WHERE kind = 2 AND state = 1", 1);
+    assert_false(workers_stop(workers, 300));
+    atomic_store(&let_go, true);
+    /* the agent goes on with a sender that must still be there */
+    assert_true(workers_stop(workers, 20000));
+    assert_int_equal(number("SELECT count(*) FROM decisions"), 1);
+}
+
+/* --- Webhooks --------------------------------------------------------------------------------- */
+
+static void slow_webhook(struct exchange *self, struct arena *a,
+                         const struct exchange_request *request, struct exchange_reply *reply)
+{
+    int now = atomic_fetch_add(&hanging, 1) + 1;
+
+    (void)self;
+    (void)a;
+    if (now > atomic_load(&most_hanging))
+        atomic_store(&most_hanging, now);
+    if (strstr(request->url, "slow"))
+        wait_until_let_go();
+    atomic_fetch_sub(&hanging, 1);
+    *reply = (struct exchange_reply){ .end = EXCHANGE_ANSWERED, .status = 200 };
+}
+
+static void add_webhook(int64_t channel, const char *address, const char *url)
+{
+    int64_t message;
+
+    say(channel, address, "hi");
+    message = number("SELECT max(id) FROM messages");
+    MUST("INSERT INTO jobs (id, tenant_id, kind, state, lane, lane_seq, head, rank_ms, due_ms, "
+         "channel_id, conversation_id, message_id, first_ms, data, created_ms) "
+         "SELECT id + 900000000, tenant_id, 3, 0, conversation_id, 1, 1, 1, 1, channel_id, conversation_id, id, 1, "
+         "'{\"url\":\"%s\",\"rule_id\":1,\"hops\":1}', 1 FROM messages WHERE id = %lld",
+         url, (long long)message);
+}
+
+static void a_slow_webhook_holds_up_no_other(void **state)
+{
+    enum { SLOW = 3, QUICK = 40 };
+    int64_t channel = add_channel("test", "policy = 2"), started_us;
+    struct workers *workers;
+
+    (void)state;
+    atomic_store(&let_go, false);
+    atomic_store(&most_hanging, 0);
+    test_exchange.run = slow_webhook;
+    for (int i = 0; i < SLOW; i++)
+        add_webhook(channel, arena_printf(arena, "+49%d", 3000 + i), "https://slow.example/");
+    for (int i = 0; i < QUICK; i++)
+        add_webhook(channel, arena_printf(arena, "+49%d", 4000 + i), "https://quick.example/");
+    workers = start();
+    wait_for_count("SELECT count(*) FROM events WHERE kind = 'message.forwarded'", QUICK);
+    assert_int_equal(number("SELECT count(*) FROM jobs WHERE kind = 3"), SLOW);
+    started_us = clock_mono_us();
+    assert_false(workers_stop(workers, 300));
+    assert_true(clock_mono_us() - started_us < 10000000);
+    atomic_store(&let_go, true);
+    assert_true(workers_stop(workers, 20000));
+    assert_true(atomic_load(&most_hanging) > SLOW);
+    assert_int_equal(number("SELECT count(*) FROM jobs WHERE kind = 3"), 0);
+    test_exchange.run = no_way_out;
+}
+
+/* --- What dead processes left ----------------------------------------------------------------- */
+
+static void the_only_hub_takes_over_at_once(void **state)
+{
+    int64_t channel = add_channel("test", "policy = 0, auto_reply = 'hello'");
+    struct workers *workers;
+
+    (void)state;
+    say(channel, "+49301", "hi");
+    MUST("UPDATE jobs SET state = 1, attempt = 1, node = 'dead', lease_until_ms = %lld",
+         (long long)(clock_ms() + 3600000));
+    workers = start();
+    if (on_postgres()) {
+        usleep(1000000);
+        assert_int_equal(number("SELECT state FROM jobs"), JOB_RUNNING);
+    } else {
+        wait_for_sends(1);
+        wait_for_count("SELECT count(*) FROM jobs", 0);
+    }
+    assert_true(workers_stop(workers, 20000));
+}
+
 /* --- Single steps ----------------------------------------------------------------------------- */
 
 static int poll_once(int64_t *next_ms)
@@ -368,6 +471,8 @@ int main(void)
             THREADED(a_hanging_provider_holds_an_eighth),
         THREADED(stops_and_starts_lose_and_double_nothing),
             THREADED(a_stuck_send_does_not_stop_the_stop),
+        THREADED(a_stuck_agent_does_not_stop_the_stop), THREADED(a_slow_webhook_holds_up_no_other),
+            THREADED(the_only_hub_takes_over_at_once),
         THREADED(agents_that_were_not_asked_are_asked_later),
         TEST(polls_with_a_cursor), THREADED(the_poller_polls_by_itself),
             TEST(old_answers_are_forgotten),
