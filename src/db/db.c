@@ -76,11 +76,21 @@ static struct db_session *pool_take(struct db *db, struct pool *pool, enum db_ro
 
 static void pool_return(struct pool *pool, struct db_session *session)
 {
+    session->returned_us = clock_mono_us();
     pthread_mutex_lock(&pool->lock);
     session->next = pool->free;
     pool->free = session;
     pthread_mutex_unlock(&pool->lock);
     pthread_cond_signal(&pool->returned);
+}
+
+void pool_rest(struct pool *pool, int64_t since_us)
+{
+    pthread_mutex_lock(&pool->lock);
+    for (struct db_session *session = pool->free; session; session = session->next)
+        if (session->returned_us < since_us)
+            session_disconnect(session);
+    pthread_mutex_unlock(&pool->lock);
 }
 
 /* --- Reading ------------------------------------------------------------------------------------------------------ */

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <time.h>
 
 #define KINDS_MAX 64            /* kinds of grouped writes in the program */
@@ -389,6 +390,15 @@ static void tick(struct db *db, int64_t *next_us)
     db->hooks.notified(db->hooks.arg, "", "");
 }
 
+/* Nothing is written: give memory back. A connection to SQLite is made again in no time, one to PostgreSQL is not. */
+static void rest(struct db *db, int quiet_ms)
+{
+    if (db->driver->shared_writer)
+        pool_rest(&db->readers, clock_mono_us() - RELEASE_MS * INT64_C(1000));
+    if (quiet_ms == RELEASE_MS)
+        malloc_trim(0);
+}
+
 void *group_main(void *arg)
 {
     struct db *db = arg;
@@ -398,8 +408,10 @@ void *group_main(void *arg)
     while (wait_for_work(db, quiet_ms == QUIET_MS ? QUIET_MS : quiet_ms == RELEASE_MS ? RELEASE_MS : LIMIT_POLL_MS)) {
         if (group_run(db)) {
             quiet_ms = QUIET_MS;
-        } else if (quiet_ms <= RELEASE_MS) {
-            house_keep(db, quiet_ms);
+        } else {
+            house_keep(db, quiet_ms < RELEASE_MS ? quiet_ms : RELEASE_MS);
+            if (quiet_ms >= RELEASE_MS)
+                rest(db, quiet_ms);
             quiet_ms = quiet_ms == QUIET_MS ? RELEASE_MS : LIMIT_POLL_MS;
         }
         tick(db, &next_tick_us);

@@ -60,7 +60,7 @@ struct db_session *session_new(struct db *db, enum db_role role)
     return session;
 }
 
-static void disconnect(struct db_session *session)
+void session_disconnect(struct db_session *session)
 {
     statement_clear(session);
     if (session->connection)
@@ -73,7 +73,7 @@ void session_free(struct db_session *session)
 {
     if (!session)
         return;
-    disconnect(session);
+    session_disconnect(session);
     arena_free(session->arena);
     free(session->deferred);
     free(session->notices);
@@ -84,7 +84,7 @@ int session_connect(struct db_session *session, struct err *err)
 {
     if (session->connection && session->driver->usable(session->connection))
         return 0;
-    disconnect(session);
+    session_disconnect(session);
     session->connection = session->driver->connect(session->db->url, session->role, err);
     return session->connection ? 0 : -1;
 }

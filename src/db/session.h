@@ -37,11 +37,15 @@ struct db_session {
     int64_t tenant_id;
     int64_t mark_us, begin_us, statements_us, commit_us;    /* how long the parts of the transaction took */
     struct db_session *next;            /* free in its pool */
+    int64_t returned_us;                /* to it */
 };
 
 /* A session that connects when it is first used. */
 struct db_session *session_new(struct db *db, enum db_role role);
 void session_free(struct db_session *session);
+
+/* Let go of the connection; the next use makes a new one. */
+void session_disconnect(struct db_session *session);
 
 /* Make sure there is a usable connection. -1 with ERR_UNAVAILABLE (or what connecting said). */
 int session_connect(struct db_session *session, struct err *err);
@@ -118,6 +122,9 @@ struct repeat {
     int64_t started_us;
 };
 bool repeat_again(struct db *db, struct repeat *repeat);
+
+/* db.c: disconnect the free sessions of a pool that nobody has used since then. */
+void pool_rest(struct pool *pool, int64_t since_us);
 
 /* group.c: run one group of what is queued; the number of items, 0 when nothing waits, -1 when all were refused. */
 int group_run(struct db *db);

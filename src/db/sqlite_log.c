@@ -1,7 +1,5 @@
 #include "db/sqlite_log.h"
 
-#include <malloc.h>
-
 #define PAGE_BYTES 4096
 #define RELEASE_MS 5000         /* quiet for this long: give the page cache back */
 
@@ -71,7 +69,6 @@ enum db_failure sqlite_log_idle(struct sqlite_log *log, int quiet_ms, struct err
     if (quiet_ms >= RELEASE_MS && !log->released) {
         log->released = true;
         sqlite3_db_release_memory(log->handle);
-        malloc_trim(0);
     }
     return failure;
 }
