@@ -131,6 +131,8 @@ static void *write_lines(void *unused)
             break;
         state.head = (state.head + len) % LIMIT_LOG_RING_BYTES;
         state.used -= len;
+        if (state.used == 0)
+            state.head = 0;     /* so that as much of the ring is ever touched as is needed */
     }
     pthread_mutex_unlock(&state.lock);
     return unused;
