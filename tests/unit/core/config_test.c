@@ -96,7 +96,7 @@ static void test_refusals(void **state)
     assert_int_equal(load(arena, (char *[]){ "--config=wrong.conf", NULL }, &config, &err), -1);
     assert_string_equal(err.detail, "wrong.conf:1: unknown setting \"lisen\".");
     assert_non_null(strstr(err.hint, "\"listen\""));
-    assert_int_equal(load(arena, (char *[]){ "--workers=0", NULL }, &config, &err), -1);
+    assert_int_equal(load(arena, (char *[]){ "--workers=300", NULL }, &config, &err), -1);
     assert_string_equal(err.field, "workers");
     assert_non_null(strstr(err.detail, "--workers"));
     assert_int_equal(load(arena, (char *[]){ "--config=absent.conf", NULL }, &config, &err), -1);
