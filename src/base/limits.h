@@ -39,6 +39,7 @@
 /* Memory and queues. */
 #define LIMIT_ANSWER_BYTES (16 * 1024 * 1024)   /* one response body: a page of 500 long messages */
 #define LIMIT_CONNECTION_POOL_BYTES (16 * 1024) /* per HTTP connection, before authentication */
+#define LIMIT_BODIES_BYTES (256 * 1024 * 1024)  /* bodies over 16 KiB of all requests in flight; more answer 503 */
 #define LIMIT_CONNECTIONS 20000
 #define LIMIT_CONNECTIONS_PER_ADDRESS 10000     /* lowered by configuration where a proxy is not in front */
 #define LIMIT_WS_FRAME_BYTES (64 * 1024)
@@ -73,7 +74,8 @@
 #define LIMIT_POLL_MS 30000                     /* safety net behind notifications */
 #define LIMIT_SIGNATURE_AGE_S 300               /* replay window of signed webhooks */
 #define LIMIT_COMMIT_TRACE_MS 50                /* slower commits are logged */
-#define LIMIT_STATEMENT_MS 30000                /* one statement on PostgreSQL; a silent server is left 5 s later */
+#define LIMIT_STATEMENT_MS 30000                /* one statement on PostgreSQL (a silent server is left 5 s later); all of
+                                                 * one read on SQLite */
 #define LIMIT_MIGRATE_MS (15 * 60 * 1000)       /* one statement of a migration */
 #define LIMIT_REPEAT_MS 15000                   /* a transaction is not begun again later than this after its start */
 #define LIMIT_REPEATS 12                        /* and not more often than this */

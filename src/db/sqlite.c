@@ -4,6 +4,7 @@
 #include "db/sqlite_text.h"
 
 #include "base/arena.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,11 +16,13 @@
 
 #define OLDEST_LIBRARY 3051003      /* the WAL-reset corruption is fixed from here on */
 #define KEEP_BYTES (64 * 1024)      /* of a statement's row buffer */
+#define LOOK_EVERY_STEPS 100000     /* of SQLite's machine: about a millisecond */
 
 struct db_connection {
     sqlite3 *handle;
     sqlite3_stmt *begin_write, *begin_read, *commit, *rollback;
     struct sqlite_log log;
+    int64_t read_until_us;          /* a read is interrupted then */
 };
 
 /* One value of a fetched row. */
@@ -151,6 +154,12 @@ static int use_wal(sqlite3 *handle)
     return wal ? 0 : -1;
 }
 
+/* A search through everything must not hold one of the few readers, and with it the log, for minutes. */
+static int is_too_long(void *arg)
+{
+    return clock_mono_us() > ((struct db_connection *)arg)->read_until_us;
+}
+
 static int set_up(struct db_connection *connection, enum db_role role, struct err *err)
 {
     sqlite3 *handle = connection->handle;
@@ -181,6 +190,8 @@ static int set_up(struct db_connection *connection, enum db_role role, struct er
         return err_set(err, ERR_UNAVAILABLE, "cannot set up the database: %s", sqlite3_errmsg(handle));
     if (role == DB_ROLE_WRITER)
         sqlite_log_watch(&connection->log, handle);
+    else
+        sqlite3_progress_handler(handle, LOOK_EVERY_STEPS, is_too_long, connection);
     sqlite3_set_authorizer(handle, authorize, NULL);
     return 0;
 }
@@ -213,6 +224,7 @@ static struct db_connection *sqlite_connect(const char *url, enum db_role role, 
     if (role == DB_ROLE_WRITER && make_private(path, err))
         return NULL;
     connection = mem_alloc(sizeof *connection);
+    connection->read_until_us = INT64_MAX;
     if (sqlite3_open_v2(path, &connection->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
         err_set(err, ERR_UNAVAILABLE, "cannot open the database: %s", sqlite3_errmsg(connection->handle));
     else if (!set_up(connection, role, err))
@@ -240,6 +252,7 @@ static enum db_failure once(struct db_connection *connection, sqlite3_stmt *stat
 
 static enum db_failure sqlite_begin(struct db_connection *connection, bool write, struct err *err)
 {
+    connection->read_until_us = clock_mono_us() + LIMIT_STATEMENT_MS * INT64_C(1000);
     return once(connection, write ? connection->begin_write : connection->begin_read, err);
 }
 

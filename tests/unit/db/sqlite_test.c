@@ -432,12 +432,43 @@ static void test_damaged_file(void **state)
     db = open_again();
 }
 
+/* --- A read without end ------------------------------------------------------------------------------------------- */
+
+static void test_endless_read(void **state)
+{
+    const char *sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) "
+                      "SELECT count(*) FROM n";
+    struct err err = { 0 };
+    struct db_session *session;
+    int64_t number;
+
+    (void)state;
+    db_close(db);
+    clock_install(NULL, mono_us);
+    db = open_again();
+    session = db_read(db, 0, &err);
+    assert_non_null(session);
+    atomic_store(&ahead_us, (LIMIT_STATEMENT_MS + 1000) * INT64_C(1000));
+    assert_int_equal(db_query_int(session, sql, DB_NO_ARGS, 0, &number, &err), -1);
+    assert_int_equal(err.code, ERR_UNAVAILABLE);
+    db_read_end(session);
+    /* the session is as good as before */
+    session = db_read(db, 0, &err);
+    assert_int_equal(db_query_int(session, "SELECT 42", DB_NO_ARGS, 0, &number, &err), 0);
+    assert_int_equal(number, 42);
+    db_read_end(session);
+    db_close(db);
+    atomic_store(&ahead_us, 0);
+    clock_install(NULL, NULL);
+    db = open_again();
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text), cmocka_unit_test(test_schema_text), CASE(test_settings), CASE(test_forbidden),
+        cmocka_unit_test(test_text), cmocka_unit_test(test_schema_text), CASE(test_endless_read), CASE(test_settings), CASE(test_forbidden),
         CASE(test_private_file), CASE(test_refused_files), CASE(test_log_stays_bounded), CASE(test_long_reader),
         CASE(test_quiet_log), CASE(test_write_within_a_write), CASE(test_reports), CASE(test_full_disk),
         CASE(test_failing_disk), CASE(test_damaged_file),
