@@ -25,6 +25,7 @@ struct server_limits *server_limits(void)
     static struct server_limits limits = {
         .header_ms = LIMIT_HEADER_MS, .idle_ms = LIMIT_IDLE_MS, .ping_ms = 30000,
         .body_bytes_per_s = LIMIT_BODY_BYTES_PER_S, .work_queue = LIMIT_WORK_QUEUE,
+        .bodies_bytes = LIMIT_BODIES_BYTES,
     };
 
     return &limits;
@@ -289,6 +290,24 @@ static enum MHD_Result hand_over(struct http_exchange *exchange)
     return MHD_YES;
 }
 
+/* Put a piece behind the others of a body whose length is large or unknown. */
+static bool grow(struct http_exchange *exchange, const char *data, size_t len, struct refusal *why)
+{
+    struct http_server *server = exchange->server;
+
+    exchange->charged += (long long)len;
+    if (atomic_fetch_add(&server->counters.bodies_bytes, (long long)len) + (long long)len >
+        server->limits.bodies_bytes) {
+        refuse(why, 503, "Too many large requests are coming in.", "Send the request again in a few seconds.");
+        return false;
+    }
+    buf_add(&exchange->large, data, len);
+    if (!exchange->large.overflow)
+        return true;
+    refuse(why, 413, "The body is larger than this server takes.", "Send less at once: several smaller batches.");
+    return false;
+}
+
 /* A piece of the body. The library takes no answer here, so one that is too long gets it on the bare socket. */
 static enum MHD_Result collect(struct http_exchange *exchange, const char *data, size_t len)
 {
@@ -301,15 +320,10 @@ static enum MHD_Result collect(struct http_exchange *exchange, const char *data,
             return MHD_NO;
         memcpy(exchange->small + exchange->small_len, data, len);
         exchange->small_len += len;
-    } else {
-        buf_add(&exchange->large, data, len);
-        if (exchange->large.overflow) {
-            refuse(&why, 413, "The body is larger than this server takes.",
-                   "Send less at once: several smaller batches.");
-            exchange->connection->linger = true;
-            connection_refuse(exchange->connection, &why);
-            return MHD_NO;
-        }
+    } else if (!grow(exchange, data, len, &why)) {
+        exchange->connection->linger = true;
+        connection_refuse(exchange->connection, &why);
+        return MHD_NO;
     }
     got = (int64_t)(exchange->small ? exchange->small_len : exchange->large.len);
     atomic_store(&exchange->connection->deadline_us, exchange->body_since_us + server->limits.header_ms * 1000LL +
@@ -379,6 +393,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **context, 
     exchange->answer = NULL;
     if (exchange->wire)
         take_over(exchange, code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    atomic_fetch_sub(&server->counters.bodies_bytes, exchange->charged);
     exchange_drop(exchange);
     atomic_fetch_sub(&server->counters.active, 1);
 }

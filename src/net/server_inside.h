@@ -20,6 +20,7 @@ struct MHD_Response;
 struct server_limits {
     int header_ms, idle_ms, ping_ms, body_bytes_per_s;
     size_t work_queue;
+    long long bodies_bytes;
 };
 struct server_limits *server_limits(void);
 
@@ -63,6 +64,7 @@ struct http_exchange {
     char *small;                        /* body of a known small length, in the arena */
     size_t small_len;
     struct buf large;                   /* any other body, grown as bytes arrive */
+    long long charged;                  /* its bytes, in the server's count of them */
     int64_t body_since_us;
     struct wire *wire;                  /* answered by http_upgrade or http_stream */
     bool http_1_0;
@@ -79,6 +81,7 @@ struct door {
 
 struct server_counters {
     atomic_llong requests, refused, connections;
+    atomic_llong bodies_bytes;  /* of large bodies in flight: nobody has looked at who sends them */
     atomic_int active;                  /* exchanges between their header and their end */
     atomic_int suspended;               /* connections that must be resumed before the library stops */
 };

@@ -2,6 +2,7 @@
 #include "serve.h"
 
 #include "base/clock.h"
+#include "base/limits.h"
 
 #include <pthread.h>
 #include <sys/stat.h>
@@ -65,7 +66,8 @@ static int restore(void **state)
 {
     (void)state;
     *server_limits() = (struct server_limits){ .header_ms = 10000, .idle_ms = 60000, .ping_ms = 30000,
-                                               .body_bytes_per_s = 1024, .work_queue = 4096 };
+                                               .body_bytes_per_s = 1024, .work_queue = 4096,
+                                               .bodies_bytes = LIMIT_BODIES_BYTES };
     held_count = 0;
     return 0;
 }
@@ -348,6 +350,43 @@ static void the_unix_socket_knows_its_peer(void **state)
     rmdir(folder);
 }
 
+static void large_bodies_share_a_budget(void **state)
+{
+    enum { PART = 60000 };
+    struct http_options options = { .listen = "127.0.0.1:0", .respond = respond };
+    static char part[PART + 1];
+    struct http_server *server;
+    struct peer *first, *second;
+    struct err err;
+
+    (void)state;
+    server_limits()->bodies_bytes = 150000;
+    server = http_start(&options, &err);
+    memset(part, 'x', PART);
+    first = dial(server);
+    say(first, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 120000\r\n\r\n");
+    say(first, part);
+    pause_for(100);
+    second = dial(server);
+    say(second, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 120000\r\n\r\n");
+    say(second, part);
+    say(second, part);
+    assert_int_equal(hear(second, false)->status, 503);
+    hang_up(second);
+    pause_for(100);
+    say(first, part);
+    assert_int_equal(hear(first, false)->status, 200);
+    /* what was answered and what was refused count no more */
+    for (int i = 0; i < 4; i++) {
+        say(first, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 120000\r\n\r\n");
+        say(first, part);
+        say(first, part);
+        assert_int_equal(hear(first, false)->status, 200);
+    }
+    hang_up(first);
+    http_stop(server, 100);
+}
+
 static void addresses_have_a_connection_limit(void **state)
 {
     struct http_options options = { .listen = "127.0.0.1:0", .workers = 1, .event_threads = 2, .respond = respond,
@@ -382,6 +421,7 @@ int main(void)
         cmocka_unit_test_setup(stopping_answers_what_nobody_answers, restore),
         cmocka_unit_test_setup(the_unix_socket_knows_its_peer, restore),
         cmocka_unit_test_setup(addresses_have_a_connection_limit, restore),
+        cmocka_unit_test_setup(large_bodies_share_a_budget, restore),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
