@@ -145,17 +145,19 @@ static struct str copy_text(struct arena *arena, struct str text)
     return (struct str){ str_dup(arena, text), text.len };
 }
 
-/* Early receipts whose message has been named since. */
+/* Of an early receipt `e`: its message has been named since. */
+#define NAMED \
+    "(EXISTS (SELECT 1 FROM attempts a WHERE a.tenant_id = e.tenant_id " \
+    "AND a.channel_id = e.channel_id AND a.external_id = e.external_id) " \
+    "OR EXISTS (SELECT 1 FROM messages m WHERE m.tenant_id = e.tenant_id " \
+    "AND m.channel_id = e.channel_id AND m.direction = 1 AND m.external_id = e.external_id))"
+
 static int read_late(struct db_session *tx, struct receipt *out, size_t *count, struct err *err)
 {
     struct arena *arena = db_arena(tx);
     struct db_rows *rows = db_query(tx,
         "SELECT e.tenant_id, e.channel_id, e.external_id, e.state, e.at_ms, e.code, e.hint "
-        "FROM early_receipts e WHERE EXISTS (SELECT 1 FROM attempts a "
-        "WHERE a.tenant_id = e.tenant_id AND a.channel_id = e.channel_id "
-        "AND a.external_id = e.external_id) OR EXISTS (SELECT 1 FROM messages m "
-        "WHERE m.tenant_id = e.tenant_id AND m.channel_id = e.channel_id AND m.direction = 1 "
-        "AND m.external_id = e.external_id) ORDER BY e.state LIMIT $1",
+        "FROM early_receipts e WHERE " NAMED " ORDER BY e.state LIMIT $1",
         DB_ARGS(db_int(JOIN_ROWS)), err);
     int found = -1;
 
@@ -198,9 +200,29 @@ static int join_tx(struct db_session *tx, void *arg, struct err *err)
                    DB_ARGS(db_int(clock_ms() - FORGET_MS)), err) < 0 ? -1 : 0;
 }
 
+/* Receipts that nobody claims stay for a week: the writer is not troubled as long as that is all. */
+static int is_needed(struct hub *hub, int64_t *needed, struct err *err)
+{
+    struct db_session *session = db_read(hub->db, 0, err);
+    int failed;
+
+    if (!session)
+        return -1;
+    failed = db_query_int(session, "SELECT count(*) FROM (SELECT 1 FROM early_receipts e "
+                          "WHERE e.at_ms < $1 OR " NAMED " LIMIT 1) x",
+                          DB_ARGS(db_int(clock_ms() - FORGET_MS)), 0, needed, err);
+    db_read_end(session);
+    return failed;
+}
+
 int inbox_join_late(struct hub *hub, struct err *err)
 {
+    int64_t needed;
     int applied;
 
+    if (is_needed(hub, &needed, err))
+        return -1;
+    if (!needed)
+        return 0;
     return db_write(hub->db, join_tx, &applied, err) ? -1 : applied;
 }

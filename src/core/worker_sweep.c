@@ -143,32 +143,10 @@ static int forget(struct hub *hub, struct err *err)
     return failed || count == 0 ? failed : db_write(hub->db, forget_tx, &now_ms, err);
 }
 
-static int has_early(struct hub *hub, int64_t *any, struct err *err)
-{
-    struct db_session *session = db_read(hub->db, 0, err);
-    int failed;
-
-    if (!session)
-        return -1;
-    failed = db_query_int(session, "SELECT count(*) FROM (SELECT 1 FROM early_receipts LIMIT 1) e",
-                          DB_NO_ARGS, 0, any, err);
-    db_read_end(session);
-    return failed;
-}
-
-static int join_late(struct hub *hub, struct err *err)
-{
-    int64_t any;
-
-    if (has_early(hub, &any, err))
-        return -1;
-    return any ? inbox_join_late(hub, err) : 0;
-}
-
 int worker_sweep_step(struct hub *hub, int64_t *next_ms, struct err *err)
 {
     int (*const parts[])(struct hub *, struct err *) = { take_over_sends, queue_join,
-        expire_messages, join_late };
+        expire_messages, inbox_join_late };
     int64_t again_ms = clock_ms() + SWEEP_MS;
     int done = 0, decided = queue_recover(hub, JOB_DECIDE, err), forwarded;
 

@@ -341,6 +341,7 @@ CREATE TABLE idempotency (
     created_ms BIGINT NOT NULL,
     PRIMARY KEY (tenant_id, key_id, name)
 );
+CREATE INDEX idempotency_created ON idempotency (created_ms);
 
 CREATE TABLE audit (
     id BIGINT PRIMARY KEY,
@@ -395,7 +396,11 @@ CREATE TABLE inbound_rows (
     sent_at_ms BIGINT,
     is_history BIGINT NOT NULL DEFAULT 0,
     from_me BIGINT NOT NULL DEFAULT 0,
-    metadata TEXT
+    metadata TEXT,
+    -- The importer takes 500 rows at once. What is longer than a text may be, but not this long, is parked.
+    CONSTRAINT inbound_rows_size CHECK (coalesce(octet_length(text), 0) + coalesce(octet_length(metadata), 0)
+        + coalesce(octet_length(channel), 0) + coalesce(octet_length(sender), 0) + coalesce(octet_length(sender_name), 0)
+        + coalesce(octet_length(group_id), 0) + coalesce(octet_length(external_id), 0) + octet_length(type) <= 4194304)
 );
 
 -- What could not be imported or parsed, kept whole with its reason, to be replayed.

@@ -60,7 +60,7 @@ static inline int64_t number(const char *sql)
 {
     struct err err = { 0 };
     struct db_session *session = db_read(fixture.hub.db, 0, &err);
-    int64_t value;
+    int64_t value = -1;
 
     if (!session || db_query_int(session, sql, DB_NO_ARGS, -1, &value, &err))
         fail_msg("%s: %s", sql, err.detail);

@@ -214,6 +214,32 @@ static void the_older_names_work(void **state)
                      2);
 }
 
+static int insert_text(struct db_session *tx, void *arg, struct err *err)
+{
+    return db_exec(tx, "INSERT INTO inbound_rows (channel, sender, text) VALUES ('phone', "
+                   "'+12025550143', $1)", DB_ARGS(db_cstr(arg)), err) < 0 ? -1 : 0;
+}
+
+/* What is too long for a message is parked; what is too long for the importer never comes in. */
+static void takes_no_row_beyond_measure(void **state)
+{
+    enum { LONG = 2 * 1024 * 1024, ENDLESS = 5 * 1024 * 1024 };
+    char *text = mem_alloc(ENDLESS + 1);
+    struct err err = { 0 };
+
+    (void)state;
+    memset(text, 'x', ENDLESS);
+    if (db_is_postgres(fixture.hub.db)) {
+        assert_int_equal(db_write(fixture.hub.db, insert_text, text, &err), -1);
+        assert_non_null(strstr(err.detail, "inbound_rows_size"));
+    }
+    text[LONG] = '\0';
+    assert_int_equal(db_write(fixture.hub.db, insert_text, text, &err), 0);
+    assert_int_equal(import(100), 1);
+    assert_int_equal(number("SELECT COUNT(*) FROM parked WHERE reason LIKE 'text has %'"), 1);
+    free(text);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -221,7 +247,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(imports_rows_like_webhooks),  TEST(parks_what_cannot_be_a_message),
         TEST(sorts_good_from_bad),         TEST(leaves_a_row_that_is_gone),
-        TEST(parks_the_same_content_once), TEST(the_older_names_work),
+        TEST(takes_no_row_beyond_measure), TEST(parks_the_same_content_once), TEST(the_older_names_work),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
