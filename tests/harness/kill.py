@@ -30,7 +30,7 @@ class Ledger(http.server.ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), LedgerCall)
-        self.accepted, self.lock = [], threading.Lock()
+        self.accepted, self.known, self.lock = [], set(), threading.Lock()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def handle_error(self, *_):
@@ -43,7 +43,8 @@ class LedgerCall(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
-            known = any(entry[0] == message["id"] for entry in self.server.accepted)
+            known = message["id"] in self.server.known
+            self.server.known.add(message["id"])
             if not known:
                 self.server.accepted.append((message["id"], message["phoneNumbers"][0], message["textMessage"]["text"]))
         body = json.dumps({"id": message["id"], "state": "Pending"}).encode()
@@ -60,8 +61,9 @@ class LedgerCall(http.server.BaseHTTPRequestHandler):
 class Client(threading.Thread):
     """Posts numbered texts for one contact, each until it is acknowledged."""
 
-    def __init__(self, target, make):
+    def __init__(self, target, make, pause_s=0.0):
         super().__init__(daemon=True)
+        self.pause_s = pause_s
         self.target, self.make, self.acknowledged, self.stopping = target, make, [], False
         self.refused = None
 
@@ -72,6 +74,7 @@ class Client(threading.Thread):
             if self.post(path, body, headers):
                 self.acknowledged.append(body["text"])
                 number += 1
+                time.sleep(self.pause_s)
 
     def post(self, path, body, headers):
         while not self.stopping:
@@ -154,7 +157,7 @@ def run_hub(kills):
     try:
         set_up(target, ledger)
         receiving = [Client(target, inbound(contact)) for contact in range(CONTACTS)]
-        sending = [Client(target, outbound(contact)) for contact in range(CONTACTS)]
+        sending = [Client(target, outbound(contact), 0.05) for contact in range(CONTACTS)]
         kill_loop(target, kills, receiving + sending)
         received = [text for client in receiving for text in client.acknowledged]
         sent = [text for client in sending for text in client.acknowledged]
