@@ -74,8 +74,8 @@
 #define LIMIT_POLL_MS 30000                     /* safety net behind notifications */
 #define LIMIT_SIGNATURE_AGE_S 300               /* replay window of signed webhooks */
 #define LIMIT_COMMIT_TRACE_MS 50                /* slower commits are logged */
-#define LIMIT_STATEMENT_MS 30000                /* one statement on PostgreSQL (a silent server is left 5 s later); all of
-                                                 * one read on SQLite */
+#define LIMIT_STATEMENT_MS 30000                /* one statement on PostgreSQL; a silent server is left 5 s later. The
+                                                 * whole of one read on SQLite */
 #define LIMIT_MIGRATE_MS (15 * 60 * 1000)       /* one statement of a migration */
 #define LIMIT_REPEAT_MS 15000                   /* a transaction is not begun again later than this after its start */
 #define LIMIT_REPEATS 12                        /* and not more often than this */

@@ -200,7 +200,7 @@ static int join_tx(struct db_session *tx, void *arg, struct err *err)
                    DB_ARGS(db_int(clock_ms() - FORGET_MS)), err) < 0 ? -1 : 0;
 }
 
-/* Receipts that nobody claims stay for a week: the writer is not troubled as long as that is all. */
+/* Receipts that nobody claims stay for a week: the writer is not troubled when that is all. */
 static int is_needed(struct hub *hub, int64_t *needed, struct err *err)
 {
     struct db_session *session = db_read(hub->db, 0, err);

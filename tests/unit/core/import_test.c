@@ -247,7 +247,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(imports_rows_like_webhooks),  TEST(parks_what_cannot_be_a_message),
         TEST(sorts_good_from_bad),         TEST(leaves_a_row_that_is_gone),
-        TEST(takes_no_row_beyond_measure), TEST(parks_the_same_content_once), TEST(the_older_names_work),
+        TEST(takes_no_row_beyond_measure),
+        TEST(parks_the_same_content_once), TEST(the_older_names_work),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -329,7 +329,8 @@ static void add_webhook(int64_t channel, const char *address, const char *url)
     message = number("SELECT max(id) FROM messages");
     MUST("INSERT INTO jobs (id, tenant_id, kind, state, lane, lane_seq, head, rank_ms, due_ms, "
          "channel_id, conversation_id, message_id, first_ms, data, created_ms) "
-         "SELECT id + 900000000, tenant_id, 3, 0, conversation_id, 1, 1, 1, 1, channel_id, conversation_id, id, 1, "
+         "SELECT id + 900000000, tenant_id, 3, 0, conversation_id, 1, 1, 1, 1, channel_id, "
+         "conversation_id, id, 1, "
          "'{\"url\":\"%s\",\"rule_id\":1,\"hops\":1}', 1 FROM messages WHERE id = %lld",
          url, (long long)message);
 }

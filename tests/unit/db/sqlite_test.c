@@ -468,7 +468,8 @@ static void test_endless_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text), cmocka_unit_test(test_schema_text), CASE(test_endless_read), CASE(test_settings), CASE(test_forbidden),
+        cmocka_unit_test(test_text), cmocka_unit_test(test_schema_text), CASE(test_endless_read),
+        CASE(test_settings), CASE(test_forbidden),
         CASE(test_private_file), CASE(test_refused_files), CASE(test_log_stays_bounded), CASE(test_long_reader),
         CASE(test_quiet_log), CASE(test_write_within_a_write), CASE(test_reports), CASE(test_full_disk),
         CASE(test_failing_disk), CASE(test_damaged_file),
