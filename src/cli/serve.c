@@ -1,7 +1,9 @@
 #include "api/api.h"
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/id.h"
 #include "base/log.h"
+#include "base/sign.h"
 #include "cli/command.h"
 #include "cli/lib/folder.h"
 #include "cli/lib/print.h"
@@ -64,11 +66,21 @@ static int open_server(struct serving *serving, struct err *err)
     return 0;
 }
 
-static int open_all(struct serving *serving, struct err *err)
+static void begin_log(const struct config *config, const unsigned char personal_key[SIGN_KEY_BYTES])
 {
     static const char *const levels[] = { "debug", "info", "warn", "error" };
-    const char *listen = config_text(serving->config, "listen");
     enum log_level level = LOG_INFO;
+
+    for (size_t i = 0; i < 4; i++)
+        if (!strcmp(config_text(config, "log-level"), levels[i]))
+            level = (enum log_level)i;
+    log_start(STDERR_FILENO, !strcmp(config_text(config, "log-format"), "json"), level, personal_key);
+}
+
+static int open_all(struct serving *serving, struct err *err)
+{
+    const char *listen = config_text(serving->config, "listen");
+    unsigned char early_key[SIGN_KEY_BYTES];
 
     if (config_flag(serving->config, "dev-no-auth") && !is_loopback(listen)) {
         err_set(err, ERR_INVALID, "--dev-no-auth works on loopback only, not on %s.", listen);
@@ -80,12 +92,12 @@ static int open_all(struct serving *serving, struct err *err)
     serving->client = client_new(egress_allows, &serving->hub);
     serving->hub.config = serving->config;
     serving->hub.exchange = client_exchange(serving->client);
+    id_random(early_key, sizeof early_key);     /* the hub's own comes with its secrets, from the database */
+    begin_log(serving->config, early_key);
     if (hub_open(&serving->hub, err))
         return -1;
-    for (size_t i = 0; i < 4; i++)
-        if (!strcmp(config_text(serving->config, "log-level"), levels[i]))
-            level = (enum log_level)i;
-    log_start(STDERR_FILENO, !strcmp(config_text(serving->config, "log-format"), "json"), level, serving->hub.log_key);
+    log_stop();
+    begin_log(serving->config, serving->hub.log_key);
     if (open_server(serving, err))
         return -1;
     serving->workers = workers_start(&serving->hub, err);
@@ -183,6 +195,8 @@ static int run_serve(int argc, char **argv)
         return print_failure(&err);
     }
     announce(&serving);
+    log_info("started", LOG_T("version", HUB_VERSION), LOG_T("listen", config_text(serving.config, "listen")),
+             LOG_N("port", http_port(serving.server)), LOG_N("pid", getpid()));
     sigwait(&signals, &received);
     log_info("stopping", LOG_N("signal", received));
     close_all(&serving);
