@@ -86,16 +86,18 @@ static void bash_tables(void)
 
 static const char bash_function[] =
     "_message_hub() {\n"
-    "    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} verb= line= words= entry word\n"
-    "    for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
+    "    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} verb= line= words= entry word at\n"
+    "    for ((at = 1; at < COMP_CWORD; at++)); do\n"
+    "        word=${COMP_WORDS[at]}\n"
     "        [[ $word == -* ]] && break\n"
     "        line+=\"${line:+ }$word\"\n"
     "        [[ -n ${_message_hub_flags[$line]} ]] && verb=$line\n"
     "    done\n"
+    "    entry=\"$verb $before\"\n"
     "    if [[ $current == -* ]]; then\n"
     "        words=${_message_hub_flags[$verb]}\n"
-    "    elif [[ -n ${_message_hub_choices[\"$verb $before\"]} ]]; then\n"
-    "        words=${_message_hub_choices[\"$verb $before\"]}\n"
+    "    elif [[ -n ${_message_hub_choices[$entry]} ]]; then\n"
+    "        words=${_message_hub_choices[$entry]}\n"
     "    elif [[ $before != -* ]]; then\n"
     "        while IFS= read -r entry; do\n"
     "            [[ \"$entry \" == \"$line${line:+ }\"* && $entry != \"$line\" ]] || continue\n"
@@ -169,6 +171,13 @@ static void fish(void)
     for (const struct command *const *command = commands; *command; command++) {
         printf("complete -c message-hub -n __fish_use_subcommand -f -a %s -d ", (*command)->name);
         put_quoted((*command)->summary);
+        putchar('\n');
+    }
+    puts("complete -c message-hub -n '__fish_seen_subcommand_from completion' -f -a 'bash zsh fish'\n"
+         "complete -c message-hub -n '__fish_seen_subcommand_from config' -f -a 'show check get set'");
+    for (const struct field *field = config_fields; field->name; field++) {
+        printf("complete -c message-hub -n '__fish_seen_subcommand_from serve migrate seed-data config' -l %s -d ", field->name);
+        put_quoted(field->help);
         putchar('\n');
     }
     while ((op = remote_next(&position)))
