@@ -2,11 +2,14 @@
  * Everything else on the command line is a verb derived from the operations table (cli/lib/remote.h). */
 #pragma once
 
+#include <stdbool.h>
+
 struct command {
     const char *name;           /* "serve" */
     const char *summary;        /* one line for `help` */
     const char *usage;          /* "serve [--data DIR] [--listen ADDR]" */
     const char *help;           /* paragraphs and two copyable examples */
+    bool settings;              /* takes the settings of core/config.h as flags: the help page lists them */
     int (*run)(int argc, char **argv);     /* argv[0] is the command's name; returns the exit code */
 };
 

@@ -176,7 +176,8 @@ static void fish(void)
     puts("complete -c message-hub -n '__fish_seen_subcommand_from completion' -f -a 'bash zsh fish'\n"
          "complete -c message-hub -n '__fish_seen_subcommand_from config' -f -a 'show check get set'");
     for (const struct field *field = config_fields; field->name; field++) {
-        printf("complete -c message-hub -n '__fish_seen_subcommand_from serve migrate seed-data config' -l %s -d ", field->name);
+        printf("complete -c message-hub -n '__fish_seen_subcommand_from serve migrate seed-data config' -l %s -d ",
+               field->name);
         put_quoted(field->help);
         putchar('\n');
     }

@@ -3,6 +3,7 @@
 #include "cli/lib/print.h"
 #include "cli/lib/remote.h"
 #include "cli/lib/usage.h"
+#include "core/config.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -90,6 +91,18 @@ static int run_help(int argc, char **argv)
     return status;
 }
 
+static void setting_line(const struct field *field)
+{
+    char flag[80], text[500];
+
+    snprintf(flag, sizeof flag, "--%s", field->name);
+    snprintf(text, sizeof text, "%s%s%s%s", field->help, field->fallback ? " Default: " : "",
+             field->fallback ? field->fallback : "", field->fallback ? "." : "");
+    line(flag, text);
+    if (field->type == FIELD_ENUM)
+        printf("%*s%s\n", NAME_COLUMNS + 3, "", field->choices);
+}
+
 void command_explain(const struct command *command)
 {
     print_wrapped(0, 0, command->summary);
@@ -97,6 +110,10 @@ void command_explain(const struct command *command)
     fputs("message-hub ", stdout);
     print_wrapped(19, 11, command->usage);
     printf("\n%s", command->help);
+    if (command->settings)
+        puts("\nSettings, as flags, environment (MESSAGE_HUB_NAME) or lines of DATA/message-hub.conf:");
+    for (const struct field *field = config_fields; command->settings && field->name; field++)
+        setting_line(field);
 }
 
 const struct command command_help = {

@@ -208,9 +208,9 @@ const struct command command_serve = {
     .summary = "Run the hub.",
     .usage = usage,
     .help = "Starts with no configuration on an SQLite database in ./data. The first start prints a one-time\n"
-            "admin key.\n"
-            "All settings: message-hub config show\n\n"
+            "admin key. `message-hub config show --origin` shows what the settings are and where from.\n\n"
             "  message-hub serve\n"
             "  message-hub serve --data /var/lib/message-hub --listen 0.0.0.0:8080\n",
+    .settings = true,
     .run = run_serve,
 };

@@ -65,6 +65,7 @@ int hub_call(const struct hub_call *call, struct hub_answer *answer, struct err 
     curl_easy_setopt(curl, CURLOPT_URL, arena_printf(arena, "%.*s%s", (int)base_length, base, call->path));
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, http_method_name(call->method));
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);      /* a stream may be silent for hours, or dead */
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)LIMIT_CONNECT_MS);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)call->timeout_ms);

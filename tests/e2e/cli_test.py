@@ -252,6 +252,20 @@ def events_tail():
     assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  channel\.added", lines[0]), lines
 
 
+def events_tail_survives_a_restart():
+    """The hub goes and comes back: the tail goes on where it was, and misses nothing."""
+    tail = subprocess.Popen([BINARY, "events", "tail", "--limit", "2", "--kinds", "message.received"], text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), cwd=folder)
+    time.sleep(1)
+    cli("sandbox", "say", "before", "--as", "+15550101")
+    assert tail.stdout.readline().endswith("\tbefore\n")
+    hub.kill()
+    hub.start()
+    cli("sandbox", "say", "after", "--as", "+15550101")
+    out, said = tail.communicate(timeout=30)
+    assert out.endswith("\tafter\n") and tail.returncode == 0 and "trying again" in said, (out, said)
+
+
 # --- errors -------------------------------------------------------------------------------------------------------
 
 ERRORS = [      # words, exit code, what the error says, what the hint says
@@ -416,7 +430,8 @@ def main():
     with hub:
         for test in (seeds_quietly, say, message_tables, columns_stand_below_their_titles,
                      neutralises_control_characters, times_are_local_on_a_terminal, several_pages, fits_100_columns,
-                     empty_lists, colours, json_forms, filters, mark_read, bulk_by_stdin, send, events_tail, errors,
+                     empty_lists, colours, json_forms, filters, mark_read, bulk_by_stdin, send, events_tail,
+                     events_tail_survives_a_restart, errors,
                      keys_over_tcp, profiles, config_show, socket_without_a_key, broken_output):
             cases.run(test.__name__, test)
         assert hub.stop(signal.SIGTERM) == 0
