@@ -11,7 +11,7 @@
 struct edit {
     struct key_draft draft;
     struct hub *hub;
-    int64_t id;
+    int64_t id, scopes;         /* of the key; of who asks */
     int overlap_s;
 };
 
@@ -27,6 +27,14 @@ static const struct field token_shape[] = {
 };
 
 /* --- Reading what is wanted -------------------------------------------------------------------------------------- */
+
+static int may_give(int64_t own, int64_t wanted, struct err *err)
+{
+    if ((wanted & own) == wanted)
+        return 0;
+    err_set(err, ERR_FORBIDDEN, "A key cannot give more than it may itself.");
+    return err_hint(err, "Ask with a key that has all the scopes you want to give.");
+}
 
 static int read_scopes(struct op_call *call, int64_t *scopes, struct err *err)
 {
@@ -44,10 +52,7 @@ static int read_scopes(struct op_call *call, int64_t *scopes, struct err *err)
         }
         *scopes |= 1 << bit;
     }
-    if ((*scopes & call->key.scopes) == *scopes)
-        return 0;
-    err_set(err, ERR_FORBIDDEN, "A key cannot give more than it may itself.");
-    return err_hint(err, "Ask with a key that has all the scopes you want to give.");
+    return may_give(call->key.scopes, *scopes, err);
 }
 
 static int render_token(struct op_call *call, void *arg, struct err *err)
@@ -92,13 +97,13 @@ static int rotate_tx(struct db_session *tx, void *arg, struct err *err)
 
     if (done == 0)
         return err_set(err, ERR_NOT_FOUND, "There is no such key that could be rotated.");
-    return done < 0 ? -1 : 0;
+    return done < 0 ? -1 : may_give(edit->scopes, edit->draft.key.scopes, err);
 }
 
 static enum op_done rotate(struct op_call *call, struct err *err)
 {
     const struct key wanted = { .tenant_id = call->tenant_id };
-    struct edit edit = { .hub = call->hub, .id = field_number(&call->in, "id", 0),
+    struct edit edit = { .hub = call->hub, .id = field_number(&call->in, "id", 0), .scopes = call->key.scopes,
                          .overlap_s = (int)field_number(&call->in, "overlap_s", 0) };
     enum op_done done;
 

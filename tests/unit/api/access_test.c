@@ -79,6 +79,9 @@ static void a_key_gives_no_more_than_it_has(void **state)
     must_ask(201, "POST /api/v1/keys", admin, "{\"name\":\"a\",\"scopes\":[\"read\"]}");
     must_refuse(403, "forbidden", "POST /api/v1/keys", admin, "{\"name\":\"a\",\"scopes\":[\"send\"]}");
     must_refuse(422, "invalid", "POST /api/v1/keys", admin, "{\"name\":\"a\",\"scopes\":[\"everything\"]}");
+    /* nor by taking over a key that has more */
+    must_refuse(403, "forbidden", path_of("POST /api/v1/keys/%s/rotate", text_of(make_key("send"), "id")), admin, "{}");
+    assert_int_equal(world_number("SELECT COUNT(*) FROM keys WHERE replaced_by IS NOT NULL"), 0);
 }
 
 static void keys_are_made_and_revoked_at_once(void **state)
