@@ -2,6 +2,7 @@
 
 What is printed is compared with golden/*.txt, ids and times masked; GOLDEN_WRITE=1 writes them anew."""
 import datetime
+import http.server
 import json
 import os
 import re
@@ -11,7 +12,9 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.parse
 import zoneinfo
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -328,6 +331,35 @@ def errors():
         assert len(lines) == 3 and lines[1].startswith("hint: ") and hints in lines[1], (words, said)
 
 
+class Refusing(http.server.BaseHTTPRequestHandler):
+    """Answers GET /api/v1/messages?q=STATUS with that status, as a problem or (q=STATUSraw) as a proxy's page."""
+
+    def do_GET(self):
+        query = urllib.parse.parse_qs(urllib.parse.urlparse(self.path).query)["q"][0]
+        raw = query.endswith("raw")
+        body = "<html>\x1b[2Jgateway</html>" if raw else json.dumps({"detail": "No\x1b[2J.", "hint": "Do\u202e it."})
+        self.send_response(int(query[:3]))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+def exit_codes():
+    """Each kind of refusal has its exit code, also from what is no hub; what it says cannot control the terminal."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    for status, code in ((400, 2), (401, 3), (403, 3), (404, 4), (409, 1), (413, 2), (422, 2), (429, 5), (500, 1),
+                         (502, 1), (503, 1), (507, 1)):
+        for query in (str(status), f"{status}raw"):
+            _, said = cli("messages", "--url", url, "--q", query, exit_code=code)
+            assert "hint: " in said and not re.search("[\x00-\x09\x0b-\x1f\u202e]", said), (status, said)
+            assert query.endswith("raw") or r"No\x1b[2J." in said, said
+    server.shutdown()
+
+
 def keys_over_tcp():
     url = f"http://127.0.0.1:{hub.port}"
     token = re.search(r"one-time admin key: (\S+)", seed.stdout)[1]
@@ -431,7 +463,7 @@ def main():
         for test in (seeds_quietly, say, message_tables, columns_stand_below_their_titles,
                      neutralises_control_characters, times_are_local_on_a_terminal, several_pages, fits_100_columns,
                      empty_lists, colours, json_forms, filters, mark_read, bulk_by_stdin, send, events_tail,
-                     events_tail_survives_a_restart, errors,
+                     events_tail_survives_a_restart, errors, exit_codes,
                      keys_over_tcp, profiles, config_show, socket_without_a_key, broken_output):
             cases.run(test.__name__, test)
         assert hub.stop(signal.SIGTERM) == 0

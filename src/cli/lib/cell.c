@@ -34,16 +34,14 @@ static struct str local_time(struct arena *arena, struct str text, enum cell_tim
     return length ? str_c(arena_strdup(arena, out)) : (struct str){ 0 };
 }
 
-static bool is_plain_list(const struct json *value)
+/* An object inside a list is shown as what people call it. */
+static const struct json *called(const struct json *value)
 {
-    bool plain = json_kind(value) == JSON_KIND_ARRAY;
+    const struct json *name = json_get(value, "name");
 
-    for (size_t i = 0; plain && i < json_count(value); i++) {
-        enum json_kind kind = json_kind(json_item(value, i));
-
-        plain = kind != JSON_KIND_ARRAY && kind != JSON_KIND_OBJECT;
-    }
-    return plain;
+    if (json_kind(value) != JSON_KIND_OBJECT)
+        return value;
+    return name ? name : json_get(value, "id") ? json_get(value, "id") : value;
 }
 
 static struct str joined(struct arena *arena, const struct json *list, enum cell_time time)
@@ -54,7 +52,7 @@ static struct str joined(struct arena *arena, const struct json *list, enum cell
     buf_init(&text, LIMIT_ANSWER_BYTES);
     for (size_t i = 0; i < json_count(list); i++) {
         buf_puts(&text, i ? "," : "");
-        buf_str(&text, cell_text(arena, json_item(list, i), time));
+        buf_str(&text, cell_text(arena, called(json_item(list, i)), time));
     }
     copy = (struct str){ arena_copy(arena, text.data ? text.data : "", text.len), text.len };
     buf_fini(&text);
@@ -77,7 +75,7 @@ static struct str shown(struct arena *arena, const struct json *value, enum cell
     default:
         break;
     }
-    if (is_plain_list(value))
+    if (json_kind(value) == JSON_KIND_ARRAY)
         return joined(arena, value, time);
     buf_init(&text, LIMIT_ANSWER_BYTES);
     json_dump(&text, value);

@@ -11,7 +11,8 @@ struct arena;
 enum cell_time { CELL_TIME_RAW, CELL_TIME_SHORT, CELL_TIME_LONG };
 
 /* One line without control characters, in the arena. Times become local ones unless CELL_TIME_RAW: "18:05:07" today,
- * "Nov 20 18:05" this year, "2025-11-20" before; long "2025-11-20 18:05:07". Plain lists are joined by commas. */
+ * "Nov 20 18:05" this year, "2025-11-20" before; long "2025-11-20 18:05:07". Lists are joined by commas, of objects
+ * their names or ids. */
 struct str cell_text(struct arena *arena, const struct json *value, enum cell_time time);
 
 /* As cell_text, but a text keeps its line ends; a tab becomes four blanks. */
