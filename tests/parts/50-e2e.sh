@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# long: runs with ./test --long, or when it is named.
 # The program from outside: the command line as a user meets it, and a server being started, stopped and watched, on
 # SQLite and on a PostgreSQL that this part starts itself. `./test e2e/serve` runs one of them.
 . "$(dirname "$0")/common.sh"
