@@ -102,6 +102,10 @@ def second_hub_is_refused():
         done = hub.cli("migrate")
         assert done.returncode == 1 and "hint: Stop it first" in done.stderr, done
         hub.get("/api/v1/messages")
+        if not hub.database:        # nor the same file from another folder
+            with Hub(database=f"sqlite:{hub.data}/elsewhere.db") as first, Hub() as second:
+                second.stop()
+                refused(second, "A hub is running with the database", "Stop it first", "--database-url", first.database)
         hub.kill()
         hub.start()         # a killed hub leaves no lock behind
         hub.get("/api/v1/messages")
