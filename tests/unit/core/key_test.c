@@ -185,8 +185,8 @@ static double welch_t(const char *near, const char *far)
     return (mean(&nears) - mean(&fars)) / sqrt(variance(&nears) / nears.count + variance(&fars) / fars.count);
 }
 
-/* The last character wrong against all of them wrong, in turn, so that drift hits both alike. A leak shows in every round,
- * a neighbour on the machine in one. */
+/* The last character wrong against all of them wrong, in turn, so that drift hits both alike. A leak shows in every
+ * round, a neighbour on the machine in one. */
 static void near_and_far_misses_take_the_same_time(void **state)
 {
     char *near = arena_strdup(fixture.arena, (char *)(uintptr_t)make(SCOPE_READ, 0).token);
