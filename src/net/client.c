@@ -437,12 +437,20 @@ static void set_options(struct transfer *transfer)
     set_method(transfer);
 }
 
+static void global_init(void)
+{
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
+        mem_exhausted(0);
+}
+
 static void run(struct exchange *self, struct arena *arena, const struct exchange_request *request,
                 struct exchange_reply *reply)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct client *client = (struct client *)self;
     struct transfer transfer = { .client = client, .arena = arena, .request = request };
 
+    pthread_once(&once, global_init);       /* here, because a hub without peers never needs it */
     *reply = (struct exchange_reply){ .end = EXCHANGE_NOT_SENT };
     buf_init(&transfer.head, LIMIT_EXCHANGE_BYTES);
     buf_init(&transfer.body, request->answer_max ? request->answer_max : LIMIT_EXCHANGE_BYTES);
@@ -459,19 +467,11 @@ static void run(struct exchange *self, struct arena *arena, const struct exchang
     curl_url_cleanup(transfer.url);
 }
 
-static void global_init(void)
-{
-    signal(SIGPIPE, SIG_IGN);       /* the TLS library writes to connections that may be gone */
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
-        mem_exhausted(0);
-}
-
 struct client *client_new(client_allows *allows, void *arg)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct client *client = mem_alloc(sizeof *client);
 
-    pthread_once(&once, global_init);
+    signal(SIGPIPE, SIG_IGN);       /* the TLS library writes to connections that may be gone */
     client->exchange.run = run;
     client->allows = allows;
     client->arg = arg;
