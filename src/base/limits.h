@@ -32,6 +32,7 @@
 #define LIMIT_WEBHOOK_EVENTS 1000               /* events one webhook may turn into */
 #define LIMIT_RULES_PER_TENANT 500
 #define LIMIT_RULE_WORDS 64
+#define LIMIT_ATTACHMENTS 20                    /* of one message */
 #define LIMIT_PARTS_PER_MESSAGE 100             /* parts a long text is split into */
 #define LIMIT_FORWARD_HOPS 3                    /* loop guard of forwarding rules */
 #define LIMIT_AUTO_TURNS 10                     /* machine answers in a row without a person */
@@ -51,6 +52,8 @@
 #define LIMIT_WORK_QUEUE 4096                   /* requests waiting for a worker; more answer 503 */
 #define LIMIT_SEND_WORKERS 64                   /* blocking senders; one channel holds at most an eighth */
 #define LIMIT_EXCHANGE_BYTES (1024 * 1024)      /* what is read of a provider's answer */
+#define LIMIT_MEDIA_BYTES (25 * 1024 * 1024)    /* one attachment; mail servers refuse more */
+#define LIMIT_MAIL_BYTES (40 * 1024 * 1024)     /* one mail: an attachment in base64 and the rest */
 #define LIMIT_LOG_LINE_BYTES 4096               /* also what a pipe takes at once */
 #define LIMIT_LOG_VALUE_BYTES 1024              /* one field of a line; longer ones are cut */
 #define LIMIT_LOG_RING_BYTES (1024 * 1024)      /* lines waiting for a slow reader; more are counted and dropped */

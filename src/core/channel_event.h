@@ -16,7 +16,20 @@ enum channel_event_kind {
     CHANNEL_EDIT,           /* external_id has now `text` */
     CHANNEL_DELETE,         /* external_id was unsent */
     CHANNEL_REACTION,       /* `text` (emoji) by `address` on external_id; absent text removes */
+    CHANNEL_OPTED_OUT,      /* the provider says that `address` wants nothing more (`code`: its word) */
+    CHANNEL_OPTED_IN,       /* ... and that it is reachable again */
+    CHANNEL_MOVED,          /* `address` (or group) is now reached at `text`: one contact, another address */
     CHANNEL_IGNORED         /* understood, nothing to store; counted */
+};
+
+#define CHANNEL_ALIASES 3
+
+/* A file that came with a message: its bytes, or what the driver's fetch() needs to get them. */
+struct channel_attachment {
+    struct str name, type;          /* as the provider says; the type is sniffed again, the name is only shown */
+    struct str data;                /* the bytes, where they came along */
+    struct str ref;                 /* URL or provider id for fetch(); absent when `data` is given */
+    int64_t size;                   /* as announced; 0: unknown */
 };
 
 struct channel_event {
@@ -24,6 +37,8 @@ struct channel_event {
     struct str external_id;         /* the provider's id of the message; a hash of what makes it
                                      * unique where it gives none */
     struct str address;             /* as given: of the sender, of CHANNEL_OWN_MESSAGE the recipient */
+    struct str aliases[CHANNEL_ALIASES];    /* further identifiers of the same person on this channel: a phone
+                                     * number beside a privacy id, a user name; absent ones are skipped */
     struct str name;                /* as the provider shows it */
     struct str group;               /* group id, absent for one-to-one */
     struct str text;
@@ -34,7 +49,12 @@ struct channel_event {
     int64_t priority;
     bool is_history;                /* backfill: stored, never decided on */
     bool is_automatic;              /* auto-submitted: never answered by a machine */
+    const struct channel_attachment *attachments;
+    size_t attachment_count;        /* at most LIMIT_ATTACHMENTS */
     enum message_state state;       /* CHANNEL_RECEIPT */
+    struct str key;                 /* CHANNEL_RECEIPT, CHANNEL_OWN_MESSAGE: our own token (send_job.key) where the
+                                     * provider echoes it: names the message before, or without, its external id,
+                                     * and gives it that id */
     struct str code, hint;          /* CHANNEL_RECEIPT failed */
 };
 
@@ -46,7 +66,7 @@ struct events {
 };
 
 /* Append; over LIMIT_WEBHOOK_EVENTS returns -1 with ERR_TOO_LARGE. Strings are copied, made valid
- * UTF-8 (NFC, no NUL). */
+ * UTF-8 (NFC, no NUL); the bytes of attachments are not copied and live as long as the request or answer. */
 int events_add(struct events *events, const struct channel_event *event, struct err *err);
 
 struct webhook {
@@ -60,4 +80,8 @@ struct webhook_reply {
     int status;
     const char *content_type;
     struct str body;
+    int offers;                             /* the far side asks for what is to be sent: up to so many jobs are claimed
+                                             * for it and rendered by the driver's offer() */
+    const char *push;                       /* the far side keeps this answer open as server-sent events: whenever a job
+                                             * waits, an event of this name is sent */
 };

@@ -15,9 +15,30 @@ enum send_outcome {
     SEND_UNSURE         /* it may have gone out */
 };
 
+/* What is to be done; all but SEND_MESSAGE only where the driver's `can` says so. */
+enum send_act {
+    SEND_MESSAGE,
+    SEND_REACTION,      /* `text` is the emoji, empty to take it back; on `target` */
+    SEND_EDIT,          /* `target` has now `text` */
+    SEND_DELETE,        /* unsend `target` */
+    SEND_READ,          /* tell the peer that everything up to `target` was read */
+    SEND_TYPING         /* show that somebody types; `text` "off" ends it */
+};
+
+/* A file that goes out: a part of its own. */
+struct send_attachment {
+    const char *name, *type;    /* sniffed type; a safe file name */
+    struct str data;            /* the bytes; live until send() returns */
+    const char *url;            /* where the provider can fetch it for an hour, or NULL: the hub has no public URL */
+};
+
 /* One part of one message. */
 struct send_job {
     struct arena *arena;
+    enum send_act act;
+    const char *target;         /* external id of the message acted on; NULL for SEND_MESSAGE */
+    const char *conversation;   /* the group's id, or NULL: one to one */
+    const struct send_attachment *attachment;   /* this part is a file, `text` its caption; or NULL */
     const char *to;             /* the contact's address, as the provider gave it */
     struct str text;            /* this part */
     int part, parts;            /* 0-based; long texts are split by the core at text_max */
@@ -40,6 +61,9 @@ struct send_result {
                                  * reports this receipt for the part; the core applies it in the
                                  * completing transaction, after the message is sent, like a receipt
                                  * that came later. 0: nothing is known yet */
+    bool opted_out;             /* the provider says that this contact wants nothing more: nothing is sent until it
+                                 * says otherwise */
+    struct str moved_to;        /* the peer's address from now on, where the answer names another */
     int wait_ms;                /* a simulated peer's latency: the worker waits so long, at most
                                  * job->timeout_ms, before it records the result. 0 elsewhere */
 };

@@ -264,17 +264,18 @@ int worker_poll_channel(struct hub *hub, int64_t tenant_id, int64_t channel_id, 
 {
     struct arena *arena = arena_new(0);
     struct events events = { .arena = arena };
-    struct str cursor = { 0 }, before;
+    struct poll poll = { .now_ms = clock_ms(), .timeout_ms = POLL_MS };
+    struct str before;
     struct channel channel;
     int found = channel_load(hub->db, arena, CHANNEL_ID(tenant_id, channel_id), &channel, err);
 
-    if (found == 1 && read_cursor(hub, arena, &channel, &cursor, err))
+    if (found == 1 && read_cursor(hub, arena, &channel, &poll.cursor, err))
         found = -1;
-    before = cursor;
-    if (found == 1 && channel.driver->poll(&channel, &cursor, hub->exchange, &events, err))
+    before = poll.cursor;
+    if (found == 1 && channel.driver->poll(&channel, &poll, hub->exchange, &events, err))
         found = -1;
-    if (found == 1 && (events.count > 0 || !str_eq(cursor, before)) &&
-        store_polled(hub, &channel, &events, cursor, err))
+    if (found == 1 && (events.count > 0 || !str_eq(poll.cursor, before)) &&
+        store_polled(hub, &channel, &events, poll.cursor, err))
         found = -1;
     arena_free(arena);
     return found < 0 ? -1 : events.count > 0;

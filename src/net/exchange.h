@@ -43,10 +43,35 @@ struct exchange_reply {
     struct err err;                 /* why it is not EXCHANGE_ANSWERED: a sentence for people, without secrets */
 };
 
+/* One mail to one recipient by SMTP submission. */
+struct exchange_mail {
+    const char *url;                /* smtp://host:587 (STARTTLS) or smtps://host:465 */
+    const char *user, *password;    /* NULL: no login */
+    const char *bearer;             /* OAuth token instead of the password, or NULL */
+    bool plain;                     /* smtp:// may stay unencrypted; otherwise STARTTLS is required */
+    const char *from, *to;          /* envelope; an empty `from` is the null sender */
+    struct str body;                /* RFC 5322, lines end in CRLF */
+    enum egress egress;
+    int64_t tenant_id;
+    int timeout_ms;
+};
+
+/* A byte stream that outlives one call: an IMAP session, a child process (net/stream.h). */
+struct stream;
+struct stream_request;
+
 struct exchange {
     /* Run one exchange; blocking; fills the whole reply and never fails otherwise. */
     void (*run)(struct exchange *self, struct arena *arena, const struct exchange_request *request,
                 struct exchange_reply *reply);
+
+    /* Submit one mail; the same. `status` is the SMTP code of the last answer and `body` its text; EXCHANGE_NOT_SENT:
+     * surely nothing was accepted, EXCHANGE_UNKNOWN: the end of the data may have been read. */
+    void (*mail)(struct exchange *self, struct arena *arena, const struct exchange_mail *mail,
+                 struct exchange_reply *reply);
+
+    /* Open a stream, or take back the one that was kept for this channel. NULL with err. */
+    struct stream *(*open)(struct exchange *self, const struct stream_request *request, struct err *err);
 };
 
 /* The first header of that name (ASCII case ignored), or the absent slice; it lives as long as the reply's arena. */

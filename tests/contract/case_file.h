@@ -9,8 +9,10 @@
  *   region   GB                            its country (US)
  *   now      2024-06-22T08:46:11Z          the hub's clock, for signatures
  *
- *   send     to=+15550002 text="a b"       also key= attempt= part= parts= reply_to= timeout_ms=
- *   lookup   (the same)                    `poll cursor=...`, `probe`
+ *   send     to=+15550002 text="a b"       also key= attempt= part= parts= reply_to= timeout_ms=; an act on a
+ *                                          message: act=reaction|edit|delete|read|typing target= conversation=;
+ *                                          a file: file=NAME type= data= url=
+ *   lookup   (the same)                    `poll cursor=... start=yes`, `probe`
  *   expect   POST URL header Authorization=Basic* json textMessage.text=hello form a=b
  *   reply    202 header Retry-After=7 {"id":"x"}      or: reset, refused, timeout; one per expect
  *   outcome  done id=x                     retry, refused, unsure; attributes of the result
@@ -24,7 +26,8 @@
  *                                          and of the body must be refused
  *   unnumbered                             the sender gives no id, each delivery is a message
  *   event    message address=+1 text=hi    one line per event, in order: message, own_message,
- *                                          receipt, edit, delete, reaction, ignored
+ *                                          receipt, edit, delete, reaction, opt_out, opt_in, moved, ignored;
+ *                                          files=2 file.name= file.type= file.ref= file.data= file2.name= ...
  *   answer   200 body~=ok                  what the sender hears
  *   cursor   VALUE                         where a poll stands afterwards
  *   error    forbidden hint~=signing_key   instead of outcome, event, report: it fails like that

@@ -52,6 +52,28 @@ int test_failures(void)
 
 /* --- Preparing -------------------------------------------------------------------------------- */
 
+/* act= target= conversation=, and the part that is a file: file= type= data= url= */
+static void begin_act(struct trial *trial)
+{
+    static const char *const acts[] = { "message", "reaction", "edit", "delete", "read", "typing" };
+    const struct pairs *given = &trial->one->given;
+    struct str act = case_value(given, "act"), file = case_value(given, "file");
+
+    for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++)
+        if (str_is(act, acts[i]))
+            trial->job.act = (enum send_act)i;
+    trial->job.target = str_dup(trial->arena, case_value(given, "target"));
+    trial->job.conversation = str_dup(trial->arena, case_value(given, "conversation"));
+    if (!file.data)
+        return;
+    trial->attachment = (struct send_attachment){ .name = str_dup(trial->arena, file),
+        .type = str_dup(trial->arena, case_value(given, "type")), .data = case_value(given, "data"),
+        .url = str_dup(trial->arena, case_value(given, "url")) };
+    trial->job.attachment = &trial->attachment;
+    if (!case_value(given, "text").data)
+        trial->job.text = STR("");
+}
+
 static void begin_job(struct trial *trial)
 {
     const struct pairs *given = &trial->one->given;
@@ -75,7 +97,9 @@ static void begin_job(struct trial *trial)
     };
     snprintf(trial->job.key, sizeof trial->job.key, "%s",
              key.data ? str_dup(trial->arena, key) : "key-0001");
-    trial->cursor = case_value(given, "cursor");
+    begin_act(trial);
+    trial->poll = (struct poll){ .cursor = case_value(given, "cursor"), .now_ms = trial->one->now_ms,
+        .is_start = str_is(case_value(given, "start"), "yes"), .timeout_ms = (int)timeout_ms };
 }
 
 static void begin_request(struct trial *trial)
@@ -255,7 +279,7 @@ void trial_run(struct trial *trial)
         break;
     case CALL_POLL:
         trial->status =
-            driver->poll(&trial->channel, &trial->cursor, exchange, &trial->events, &trial->err);
+            driver->poll(&trial->channel, &trial->poll, exchange, &trial->events, &trial->err);
         break;
     case CALL_PROBE:
         run_probe(trial);
@@ -282,7 +306,7 @@ void trial_texts(const struct trial *trial, struct buf *out)
     add_text(out, trial->report);
     add_text(out, trial->summary);
     add_text(out, trial->reply.body);
-    add_text(out, trial->cursor);
+    add_text(out, trial->poll.cursor);
     for (size_t i = 0; i < trial->events.count; i++) {
         const struct channel_event *event = &trial->events.items[i];
 

@@ -16,7 +16,8 @@ struct trial {
     struct send_job job;
     struct http_request request;
     struct webhook webhook;
-    struct str cursor;
+    struct poll poll;
+    struct send_attachment attachment;
     /* what came of it */
     enum send_outcome outcome;
     struct send_result result;

@@ -17,7 +17,7 @@
 static _Atomic int peer_has, peer_polls;
 static bool peer_poll_fails;
 
-static inline int peer_poll(const struct channel *channel, struct str *cursor,
+static inline int peer_poll(const struct channel *channel, struct poll *poll,
                             struct exchange *exchange,
                             struct events *events, struct err *err)
 {
@@ -28,8 +28,8 @@ static inline int peer_poll(const struct channel *channel, struct str *cursor,
     atomic_fetch_add(&peer_polls, 1);
     if (peer_poll_fails)
         return err_set(err, ERR_UNAVAILABLE, "The mailbox is away.");
-    if (cursor->data)
-        str_int(*cursor, 0, INT64_MAX, &seen);
+    if (poll->cursor.data)
+        str_int(poll->cursor, 0, INT64_MAX, &seen);
     while (seen < atomic_load(&peer_has)) {
         const struct channel_event event = { .kind = CHANNEL_MESSAGE, .address = STR("anna"),
             .text = STR("polled"),
@@ -38,7 +38,7 @@ static inline int peer_poll(const struct channel *channel, struct str *cursor,
         if (events_add(events, &event, err))
             return -1;
     }
-    *cursor = str_c(arena_printf(events->arena, "%d", (int)seen));
+    poll->cursor = str_c(arena_printf(events->arena, "%d", (int)seen));
     return 0;
 }
 
