@@ -63,7 +63,7 @@ struct channel_limits {             /* defaults; 0: none. A channel's own column
 struct poll {
     struct str cursor;              /* in: as the last round left it, absent at first; out: where it stands now */
     int64_t now_ms;
-    bool is_start;                  /* the first round since the hub started, or since an error: look for what was missed */
+    bool is_start;                  /* the first round since the hub started or failed: look for what was missed */
     int timeout_ms;                 /* the longest that this round may take: long polls wait so long */
     int wait_ms;                    /* out: until the next round; 0 at once (long polls) */
 };
