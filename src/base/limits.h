@@ -51,6 +51,7 @@
 #define LIMIT_WRITE_QUEUE 4096                  /* writes waiting for a group; more answer 503 */
 #define LIMIT_WORK_QUEUE 4096                   /* requests waiting for a worker; more answer 503 */
 #define LIMIT_SEND_WORKERS 64                   /* blocking senders; one channel holds at most an eighth */
+#define LIMIT_POLLED 1000                       /* channels that are polled, a thread each */
 #define LIMIT_EXCHANGE_BYTES (1024 * 1024)      /* what is read of a provider's answer */
 #define LIMIT_MEDIA_BYTES (25 * 1024 * 1024)    /* one attachment; mail servers refuse more */
 #define LIMIT_MAIL_BYTES (40 * 1024 * 1024)     /* one mail: an attachment in base64 and the rest */

@@ -19,7 +19,6 @@
 #include <time.h>
 
 #define AGENT_THREADS 32
-#define POLL_THREADS 16
 #define IMPORT_ROWS 500
 /* every commit wakes all loops; those without haste look no more often than this */
 #define LOOK_PAUSE_MS 10
@@ -27,10 +26,6 @@
 #define LEAST_WAIT_MS 5
 /* how soon a loop that goes by the clock sees that it is to stop */
 #define CLOCK_STEP_MS 200
-#define POLL_AGAIN_MS 5000
-#define POLL_LOOK_MS 1000           /* a poll that brought something is followed by the next one */
-#define POLL_FAILED_MS 30000
-#define POLLED_MAX 256
 
 enum { IMPORTER, DECIDER, SENDER, FORWARDER, POLLER, SWEEPER, HEARTBEAT, LOOPS };
 
@@ -42,23 +37,15 @@ struct loop {
     bool failing;                   /* logged once, until it works again */
 };
 
-/* A channel that is polled: one poll at a time. */
-struct polled {
-    struct workers *workers;
-    int64_t tenant_id, channel_id, next_ms;
-    bool busy;
-};
-
 struct workers {
     struct hub *hub;
     struct sender *sender;
-    struct pool *agents, *pollers, *forwarders;
+    struct pollers *pollers;
+    struct pool *agents, *forwarders;
     struct decider decider;
     struct loop loops[LOOPS];
     int started;
     atomic_bool stopping;
-    pthread_mutex_t lock;           /* of polled */
-    struct polled polled[POLLED_MAX];   /* without a channel: free */
 };
 
 /* --- Steps of the loops ----------------------------------------------------------------------- */
@@ -104,92 +91,15 @@ static int sweep_step(struct workers *workers, int64_t *next_ms, struct err *err
     return worker_sweep_step(workers->hub, next_ms, err) < 0 ? -1 : 0;
 }
 
+static int poll_step(struct workers *workers, int64_t *next_ms, struct err *err)
+{
+    return pollers_step(workers->pollers, next_ms, err);
+}
+
 static int heartbeat_step(struct workers *workers, int64_t *next_ms, struct err *err)
 {
     *next_ms = clock_ms() + LIMIT_HEARTBEAT_MS;
     return sender_heartbeat(workers->sender, err);
-}
-
-/* --- Polling ---------------------------------------------------------------------------------- */
-
-static void poll_one(void *arg)
-{
-    struct polled *polled = arg;
-    struct workers *workers = polled->workers;
-    struct err err = { 0 };
-    int came = atomic_load(&workers->stopping)
-        ? 0 : worker_poll_channel(workers->hub, polled->tenant_id, polled->channel_id, &err);
-
-    if (came < 0)
-        log_warn("a channel could not be polled", LOG_N("channel", polled->channel_id),
-                 LOG_T("detail", err.detail));
-    pthread_mutex_lock(&workers->lock);
-    polled->busy = false;
-    polled->next_ms = came > 0 ? 0 : clock_ms() + (came < 0 ? POLL_FAILED_MS : POLL_AGAIN_MS);
-    pthread_mutex_unlock(&workers->lock);
-}
-
-static struct polled *polled_of(struct workers *workers, const int64_t pair[2])
-{
-    struct polled *empty = NULL;
-
-    for (size_t i = 0; i < POLLED_MAX; i++) {
-        struct polled *polled = &workers->polled[i];
-        if (polled->channel_id == pair[1])
-            return polled;
-        if (!polled->channel_id && !empty)
-            empty = polled;
-    }
-    if (empty)
-        *empty = (struct polled){ workers, pair[0], pair[1], 0, false };
-    return empty;
-}
-
-/* Channels that are gone or switched off make room for others. */
-static void forget_gone(struct workers *workers, int64_t (*pairs)[2], size_t count)
-{
-    for (size_t i = 0; i < POLLED_MAX; i++) {
-        struct polled *polled = &workers->polled[i];
-        bool there = polled->busy || !polled->channel_id;
-        for (size_t k = 0; k < count && !there; k++)
-            there = pairs[k][1] == polled->channel_id;
-        if (!there)
-            *polled = (struct polled){ 0 };
-    }
-}
-
-static void start_polls(struct workers *workers, int64_t (*pairs)[2], size_t count,
-                        int64_t *next_ms)
-{
-    int64_t now_ms = clock_ms();
-
-    pthread_mutex_lock(&workers->lock);
-    forget_gone(workers, pairs, count);
-    for (size_t i = 0; i < count; i++) {
-        struct polled *polled = polled_of(workers, pairs[i]);
-        if (!polled || polled->busy)
-            continue;
-        if (polled->next_ms > now_ms && polled->next_ms <= now_ms + POLL_FAILED_MS) {
-            *next_ms = polled->next_ms < *next_ms ? polled->next_ms : *next_ms;
-            continue;
-        }
-        polled->busy = pool_add(workers->pollers, poll_one, polled);
-    }
-    pthread_mutex_unlock(&workers->lock);
-}
-
-static int poll_step(struct workers *workers, int64_t *next_ms, struct err *err)
-{
-    struct arena *arena = arena_new(0);
-    int64_t (*pairs)[2];
-    size_t count;
-    int failed = worker_polled(workers->hub, arena, &pairs, &count, err);
-
-    *next_ms = clock_ms() + (count > 0 ? POLL_LOOK_MS : POLL_AGAIN_MS);
-    if (!failed)
-        start_polls(workers, pairs, count, next_ms);
-    arena_free(arena);
-    return failed;
 }
 
 /* --- Loops ------------------------------------------------------------------------------------ */
@@ -294,15 +204,13 @@ struct workers *workers_start(struct hub *hub, struct err *err)
         "sweep", "heartbeat" };
     const struct pool_options agents = { "agent", 1, AGENT_THREADS, LIMIT_WORK_QUEUE, 0 };
     const struct pool_options forwarders = { "forward", 1, FORWARD_THREADS, FORWARD_THREADS, 0 };
-    const struct pool_options pollers = { "poll", 1, POLL_THREADS, POLLED_MAX, 0 };
     struct workers *workers = mem_alloc(sizeof *workers);
     int failed = 0;
 
     workers->hub = hub;
-    pthread_mutex_init(&workers->lock, NULL);
     workers->sender = sender_new(hub, send_slots(hub));
     workers->agents = pool_new(&agents);
-    workers->pollers = pool_new(&pollers);
+    workers->pollers = pollers_new(hub);
     workers->forwarders = pool_new(&forwarders);
     workers->decider = (struct decider){ hub, workers->agents, workers->sender };
     /* SQLite has one hub: what another one held was left behind by a dead process. */
@@ -322,7 +230,7 @@ struct workers *workers_start(struct hub *hub, struct err *err)
 static bool is_idle(struct workers *workers)
 {
     return pool_waiting(workers->agents) + pool_running(workers->agents) == 0 &&
-           pool_waiting(workers->pollers) + pool_running(workers->pollers) == 0 &&
+           pollers_idle(workers->pollers) &&
            pool_waiting(workers->forwarders) + pool_running(workers->forwarders) == 0;
 }
 
@@ -335,6 +243,7 @@ bool workers_stop(struct workers *workers, int timeout_ms)
         return true;
     atomic_store(&workers->stopping, true);
     sender_refuse(workers->sender);
+    pollers_stop(workers->pollers);
     wake_signal(workers->hub->wake);
     while (workers->started > 0)
         pthread_join(workers->loops[--workers->started].thread, NULL);
@@ -346,9 +255,8 @@ bool workers_stop(struct workers *workers, int timeout_ms)
         return false;
     sender_free(workers->sender);
     pool_free(workers->agents);
-    pool_free(workers->pollers);
+    pollers_free(workers->pollers);
     pool_free(workers->forwarders);
-    pthread_mutex_destroy(&workers->lock);
     free(workers);
     return true;
 }

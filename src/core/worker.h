@@ -22,7 +22,7 @@ bool workers_stop(struct workers *workers, int timeout_ms);
 int worker_decide_step(struct hub *hub, int64_t *next_ms, struct err *err);
 /* claims a batch, sends each inline */
 int worker_send_step(struct hub *hub, int64_t *next_ms, struct err *err);
-/* each channel with a poll() once */
+/* each polled channel once */
 int worker_poll_step(struct hub *hub, int64_t *next_ms, struct err *err);
 /* expired leases, due scheduled, expiry */
 int worker_sweep_step(struct hub *hub, int64_t *next_ms, struct err *err);

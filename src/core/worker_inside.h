@@ -43,10 +43,16 @@ void worker_release(struct sender *sender, int64_t job_id);
 /* Renew the leases of everything held or being sent. */
 int sender_heartbeat(struct sender *sender, struct err *err);
 
-/* worker_sweep.c: one poll of one channel: 1 something came, 0 nothing, -1. */
-int worker_poll_channel(struct hub *hub, int64_t tenant_id, int64_t channel_id, struct err *err);
+/* worker_poll.c: a thread for each channel that is polled. */
+struct pollers;
+struct pollers *pollers_new(struct hub *hub);
 
-/* worker_sweep.c: the enabled channels that are polled, as pairs of tenant and channel; in the
- * arena. */
-int worker_polled(struct hub *hub, struct arena *arena, int64_t (**pairs)[2], size_t *count,
-                  struct err *err);
+/* Start threads for channels that were added, end those of channels that are gone. Lowers `*next_ms`. */
+int pollers_step(struct pollers *pollers, int64_t *next_ms, struct err *err);
+
+/* End all threads: what they wait for is interrupted. Does not wait. */
+void pollers_stop(struct pollers *pollers);
+bool pollers_idle(struct pollers *pollers);
+
+/* After pollers_idle said true. */
+void pollers_free(struct pollers *pollers);

@@ -3,15 +3,11 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "core/channel.h"
 #include "core/hub.h"
 #include "core/inbox.h"
 #include "core/send.h"
 
 #define SWEEP_MS 5000
-#define POLL_MS 5000
-#define POLLED_MAX 1000             /* as in the text of its query */
-#define POLLED_KINDS 64
 #define EXPIRED_MAX 200
 /* at least a day; a client whose clock is off gets another */
 #define IDEMPOTENCY_MS (48 * 3600000LL)
@@ -177,124 +173,4 @@ int worker_sweep_step(struct hub *hub, int64_t *next_ms, struct err *err)
     if (again_ms < *next_ms)
         *next_ms = again_ms;
     return forget(hub, err) ? -1 : done + decided + forwarded;
-}
-
-/* --- Polling ---------------------------------------------------------------------------------- */
-
-/* The kinds of channel that are polled: none, mostly, and then nothing is asked. */
-static size_t polled_kinds(struct db_value *kinds, size_t max)
-{
-    size_t count = 0;
-
-    for (const struct channel_driver *const *driver = channel_drivers; *driver; driver++)
-        if ((*driver)->poll && count < max)
-            kinds[count++] = db_cstr((*driver)->kind);
-    return count;
-}
-
-static int read_polled(struct db_session *session, const struct db_set *set, int64_t (*pairs)[2],
-                       size_t *count, struct err *err)
-{
-    struct db_rows *rows = db_query_rows(session, set, err);
-    int more = -1;
-
-    while (rows && *count < POLLED_MAX && (more = db_next(rows, err)) == 1) {
-        pairs[*count][0] = db_col_int(rows, 0);
-        pairs[(*count)++][1] = db_col_int(rows, 1);
-    }
-    return more < 0 ? -1 : 0;
-}
-
-int worker_polled(struct hub *hub, struct arena *arena, int64_t (**pairs)[2], size_t *count,
-                  struct err *err)
-{
-    struct db_value kinds[POLLED_KINDS];
-    struct db_set set = {
-        "WITH v(kind) AS (:rows:) SELECT c.tenant_id, c.id FROM v JOIN channels c "
-        "ON c.kind = v.kind JOIN tenants t ON t.id = c.tenant_id "
-        "WHERE c.state = 0 AND t.state = 0 ORDER BY c.id LIMIT 1000", "t", kinds,
-        polled_kinds(kinds, POLLED_KINDS) };
-    struct db_session *session;
-    int failed;
-
-    *count = 0;
-    *pairs = arena_array(arena, POLLED_MAX, sizeof **pairs);
-    if (set.row_count == 0)
-        return 0;
-    session = db_read(hub->db, 0, err);
-    if (!session)
-        return -1;
-    failed = read_polled(session, &set, *pairs, count, err);
-    db_read_end(session);
-    return failed;
-}
-
-static int read_cursor(struct hub *hub, struct arena *arena, const struct channel *channel,
-                       struct str *cursor,
-                       struct err *err)
-{
-    struct db_session *session = db_read(hub->db, channel->tenant_id, err);
-    struct db_rows *rows = session ? db_query(session, "SELECT cursor FROM channels WHERE id = $1",
-                                              DB_ARGS(db_int(channel->id)), err) : NULL;
-    int found = rows ? db_next(rows, err) : -1;
-
-    if (found == 1) {
-        struct str text = db_col_text(rows, 0);
-        *cursor = (struct str){ str_dup(arena, text), text.len };
-    }
-    if (session)
-        db_read_end(session);
-    return found < 0 ? -1 : 0;
-}
-
-/* The cursor and what lies before it are committed together. */
-static int store_polled(struct hub *hub, const struct channel *channel, const struct events *events,
-                        struct str cursor,
-                        struct err *err)
-{
-    struct inbox_write write = { .tenant_id = channel->tenant_id, .channel_id = channel->id,
-        .events = events->items,
-        .count = events->count, .cursor = cursor };
-
-    write.results = arena_array(events->arena, events->count, sizeof *write.results);
-    return inbox_accept(hub, events->arena, &write, err);
-}
-
-int worker_poll_channel(struct hub *hub, int64_t tenant_id, int64_t channel_id, struct err *err)
-{
-    struct arena *arena = arena_new(0);
-    struct events events = { .arena = arena };
-    struct poll poll = { .now_ms = clock_ms(), .timeout_ms = POLL_MS };
-    struct str before;
-    struct channel channel;
-    int found = channel_load(hub->db, arena, CHANNEL_ID(tenant_id, channel_id), &channel, err);
-
-    if (found == 1 && read_cursor(hub, arena, &channel, &poll.cursor, err))
-        found = -1;
-    before = poll.cursor;
-    if (found == 1 && channel.driver->poll(&channel, &poll, hub->exchange, &events, err))
-        found = -1;
-    if (found == 1 && (events.count > 0 || !str_eq(poll.cursor, before)) &&
-        store_polled(hub, &channel, &events, poll.cursor, err))
-        found = -1;
-    arena_free(arena);
-    return found < 0 ? -1 : events.count > 0;
-}
-
-int worker_poll_step(struct hub *hub, int64_t *next_ms, struct err *err)
-{
-    struct arena *arena = arena_new(0);
-    int64_t (*pairs)[2];
-    size_t count;
-    int failed = worker_polled(hub, arena, &pairs, &count, err), done = 0;
-
-    for (size_t i = 0; i < count && !failed; i++) {
-        int came = worker_poll_channel(hub, pairs[i][0], pairs[i][1], err);
-        failed = came < 0;
-        done += came > 0;
-    }
-    if (count > 0 && clock_ms() + POLL_MS < *next_ms)
-        *next_ms = clock_ms() + POLL_MS;
-    arena_free(arena);
-    return failed ? -1 : done;
 }

@@ -398,6 +398,12 @@ static void handle_keep(struct client *client, const struct exchange_request *re
         curl_easy_cleanup(leaving[i]);
 }
 
+static int stop_when_interrupted(void *arg, curl_off_t to_get, curl_off_t got, curl_off_t to_put, curl_off_t put)
+{
+    (void)arg, (void)to_get, (void)got, (void)to_put, (void)put;
+    return exchange_interrupted();
+}
+
 static void set_options(struct transfer *transfer)
 {
     int timeout_ms = transfer->request->timeout_ms;
@@ -434,6 +440,8 @@ static void set_options(struct transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+    curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, stop_when_interrupted);
+    curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
     set_method(transfer);
 }
 

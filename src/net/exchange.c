@@ -7,6 +7,18 @@
 
 #define HTTP_DATE_CHARS 29      /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 
+static _Thread_local const atomic_bool *interrupt;
+
+void exchange_interrupted_by(const atomic_bool *flag)
+{
+    interrupt = flag;
+}
+
+bool exchange_interrupted(void)
+{
+    return interrupt && atomic_load(interrupt);
+}
+
 static struct str find(const struct http_header *headers, size_t count, const char *name)
 {
     for (size_t i = 0; i < count; i++) {

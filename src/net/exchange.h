@@ -6,6 +6,8 @@
 #include "base/str.h"
 #include "net/http.h"
 
+#include <stdatomic.h>
+
 struct arena;
 
 /* What address an exchange may reach (DESIGN.md 8). */
@@ -73,6 +75,11 @@ struct exchange {
     /* Open a stream, or take back the one that was kept for this channel. NULL with err. */
     struct stream *(*open)(struct exchange *self, const struct stream_request *request, struct err *err);
 };
+
+/* From now on what this thread waits for in an exchange or a stream ends within a second once `*flag` is set, as if the
+ * peer had fallen silent. NULL: nothing interrupts it. */
+void exchange_interrupted_by(const atomic_bool *flag);
+bool exchange_interrupted(void);
 
 /* The first header of that name (ASCII case ignored), or the absent slice; it lives as long as the reply's arena. */
 struct str exchange_header(const struct exchange_reply *reply, const char *name);

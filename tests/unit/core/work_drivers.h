@@ -1,6 +1,7 @@
 /* work_drivers.h - the channel kind "polled", the agent "test", and the lists of all drivers. */
 #pragma once
 
+#include <time.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +16,7 @@
 
 /* What poll() finds: the numbers behind its cursor, up to `peer_has`. */
 static _Atomic int peer_has, peer_polls;
-static bool peer_poll_fails;
+static _Atomic bool peer_poll_fails, peer_poll_waits;
 
 static inline int peer_poll(const struct channel *channel, struct poll *poll,
                             struct exchange *exchange,
@@ -28,6 +29,8 @@ static inline int peer_poll(const struct channel *channel, struct poll *poll,
     atomic_fetch_add(&peer_polls, 1);
     if (peer_poll_fails)
         return err_set(err, ERR_UNAVAILABLE, "The mailbox is away.");
+    while (peer_poll_waits && !exchange_interrupted())
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
     if (poll->cursor.data)
         str_int(poll->cursor, 0, INT64_MAX, &seen);
     while (seen < atomic_load(&peer_has)) {

@@ -427,6 +427,62 @@ static void the_poller_polls_by_itself(void **state)
     assert_int_equal(number("SELECT count(*) FROM messages WHERE direction = 0"), 1);
 }
 
+static void a_long_poll_ends_with_the_hub(void **state)
+{
+    struct workers *workers;
+
+    (void)state;
+    add_channel("polled", "policy = 2");
+    peer_poll_waits = true;
+    workers = start();
+    for (int i = 0; i < 5000 && atomic_load(&peer_polls) == 0; i++)
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    assert_int_equal(atomic_load(&peer_polls), 1);
+    assert_true(workers_stop(workers, 5000));
+    peer_poll_waits = false;
+}
+
+static void a_failing_poll_is_told(void **state)
+{
+    struct workers *workers;
+
+    (void)state;
+    add_channel("polled", "policy = 2");
+    peer_poll_fails = true;
+    workers = start();
+    for (int i = 0; i < 10000 && number("SELECT count(*) FROM channels WHERE last_error IS NOT NULL") == 0; i++)
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    assert_int_equal(number("SELECT count(*) FROM channels WHERE last_error = 'The mailbox is away.'"), 1);
+    peer_poll_fails = false;
+    for (int i = 0; i < 10000 && number("SELECT count(*) FROM channels WHERE last_error IS NOT NULL") > 0; i++)
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    assert_int_equal(number("SELECT count(*) FROM channels WHERE last_error IS NOT NULL"), 0);
+    assert_true(workers_stop(workers, 20000));
+}
+
+/* Two nodes on one PostgreSQL: one polls. */
+static void another_nodes_channel_is_left_alone(void **state)
+{
+    struct workers *workers;
+    int64_t channel;
+
+    (void)state;
+    if (!db_is_postgres(hub.db))
+        return;
+    channel = add_channel("polled", "policy = 2");
+    MUST("UPDATE channels SET poll_node = 'another', poll_until_ms = 9000000000000 WHERE id = %lld",
+         (long long)channel);
+    workers = start();
+    nanosleep(&(struct timespec){ .tv_sec = 1, .tv_nsec = 500000000 }, NULL);
+    assert_int_equal(atomic_load(&peer_polls), 0);
+    MUST("UPDATE channels SET poll_until_ms = 1 WHERE id = %lld", (long long)channel);
+    for (int i = 0; i < 5000 && atomic_load(&peer_polls) == 0; i++)
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    assert_true(atomic_load(&peer_polls) > 0);
+    assert_true(workers_stop(workers, 20000));
+    assert_int_equal(number("SELECT count(*) FROM channels WHERE poll_until_ms = 0"), 1);
+}
+
 static void old_answers_are_forgotten(void **state)
 {
     (void)state;
@@ -472,6 +528,8 @@ int main(void)
             THREADED(the_only_hub_takes_over_at_once),
         THREADED(agents_that_were_not_asked_are_asked_later),
         TEST(polls_with_a_cursor), THREADED(the_poller_polls_by_itself),
+        THREADED(a_long_poll_ends_with_the_hub), THREADED(a_failing_poll_is_told),
+        THREADED(another_nodes_channel_is_left_alone),
             TEST(old_answers_are_forgotten),
         TEST(says_when_to_come_again),
     };
