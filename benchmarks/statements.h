@@ -53,7 +53,7 @@
     "offset_min, received_ms, updated_ms) :rows: ON CONFLICT DO NOTHING"
 #define TYPES_MESSAGES "iiiiiiiiitiittttiiiiiii"
 #define SQL_CHANNELS \
-    "WITH v(id) AS (:rows:) SELECT c.id, c.debounce_ms, c.last_heard_ms " \
+    "WITH v(id) AS (:rows:) SELECT c.id, c.debounce_ms, c.last_heard_ms, c.gaps, c.alarm_ms " \
     "FROM v JOIN channels c ON c.id = v.id"
 #define TYPES_CHANNELS "i"
 #define NEW_DUE \

@@ -138,6 +138,7 @@ static void queue_figures(const struct stats_queue *queue, struct buf *out)
     figure(out, "send_oldest_wait_ms", "gauge", age_ms > 0 ? age_ms : 0);
     figure(out, "parked", "gauge", queue->parked);
     figure(out, "inbound_rows_waiting", "gauge", queue->rows);
+    figure(out, "channels_silent", "gauge", queue->silent);
 }
 
 enum op_done health_metrics(struct op_call *call, struct err *err)

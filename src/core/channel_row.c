@@ -41,6 +41,11 @@ const struct column channel_columns[] = {
     { "last_error", COL_TEXT, AT(health.last_error), COL_PUBLIC },
     { "created_ms", COL_TIME, AT(created_ms), COL_PUBLIC, NULL, NULL, "created_at" },
     { "updated_ms", COL_TIME, AT(updated_ms), COL_PUBLIC, NULL, NULL, "updated_at" },
+    { "poll_node", COL_TEXT, AT(health.poll_node), 0 },
+    { "poll_until_ms", COL_TIME, AT(health.poll_until_ms), 0 },
+    { "gaps", COL_TEXT, AT(health.gaps), 0 },
+    { "alarm", COL_TEXT, AT(health.alarm), COL_PUBLIC },
+    { "alarm_ms", COL_TIME, AT(health.alarm_ms), COL_PUBLIC, NULL, NULL, "alarm_at" },
     { 0 }
 };
 

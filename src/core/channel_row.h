@@ -22,8 +22,9 @@ struct channel_rates {
 
 /* What the workers note. */
 struct channel_health {
-    int64_t next_send_ms, breaker_faults, breaker_until_ms, last_heard_ms;
-    struct str cursor, last_error;
+    int64_t next_send_ms, breaker_faults, breaker_until_ms, last_heard_ms, poll_until_ms, alarm_ms;
+    struct str cursor, last_error, poll_node, gaps;
+    struct str alarm;               /* silent for too long (core/silence.h): a sentence */
 };
 
 struct channel_row {

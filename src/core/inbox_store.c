@@ -4,6 +4,7 @@
 #include "core/event.h"
 #include "core/inbox_group.h"
 #include "core/queue.h"
+#include "core/silence.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -195,6 +196,8 @@ static void log_messages(struct inbox_group *group)
 /* What the group needs to know of a channel that it touches. */
 struct heard {
     int64_t id, debounce_ms, last_heard_ms;
+    struct str gaps;                /* core/silence.h */
+    bool is_alarmed;
 };
 
 static int compare_heard(const void *a, const void *b)
@@ -221,7 +224,7 @@ static int read_channels(struct inbox_group *group, struct heard *heard, size_t 
 {
     struct db_value *values = arena_array(group->arena, count, sizeof *values);
     struct db_set set = {
-        "WITH v(id) AS (:rows:) SELECT c.id, c.debounce_ms, c.last_heard_ms "
+        "WITH v(id) AS (:rows:) SELECT c.id, c.debounce_ms, c.last_heard_ms, c.gaps, c.alarm_ms "
         "FROM v JOIN channels c ON c.id = v.id", "i", values, count };
     struct db_rows *rows;
     int found;
@@ -235,6 +238,9 @@ static int read_channels(struct inbox_group *group, struct heard *heard, size_t 
 
         channel->debounce_ms = db_col_int(rows, 1);
         channel->last_heard_ms = db_col_int(rows, 2);
+        channel->is_alarmed = !db_col_null(rows, 4);
+        if (!db_col_null(rows, 3))
+            channel->gaps = str_c(str_dup(group->arena, db_col_text(rows, 3)));
     }
     return !rows || found < 0 ? -1 : 0;
 }
@@ -244,12 +250,17 @@ static int mark_heard(struct inbox_group *group, const struct heard *heard, size
 {
     for (size_t i = 0; i < count; i++) {
         int64_t since_ms = group->now_ms - heard[i].last_heard_ms;
+        struct silence silence = silence_parse(heard[i].gaps);
 
         /* a clock that was set back moves it on too */
-        if (since_ms >= 0 && since_ms < HEARD_MS)
+        if (since_ms >= 0 && since_ms < HEARD_MS && !heard[i].is_alarmed)
             continue;
-        if (db_exec(group->tx, "UPDATE channels SET last_heard_ms = $1 WHERE id = $2",
-                    DB_ARGS(db_int(group->now_ms), db_int(heard[i].id)), err) < 0)
+        if (heard[i].last_heard_ms > 0)
+            silence_heard(&silence, heard[i].last_heard_ms, group->now_ms);
+        if (db_exec(group->tx,
+                    "UPDATE channels SET last_heard_ms = $1, gaps = $2, alarm = NULL, alarm_ms = NULL WHERE id = $3",
+                    DB_ARGS(db_int(group->now_ms), db_cstr(silence_text(group->arena, &silence)),
+                            db_int(heard[i].id)), err) < 0)
             return -1;
     }
     return 0;

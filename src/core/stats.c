@@ -86,5 +86,8 @@ int stats_queue_read(struct db_session *session, int64_t tenant_id, struct stats
     if (one(session, "SELECT COUNT(*) FROM parked WHERE tenant_id BETWEEN $1 AND $2 AND replayed_ms IS NULL", range,
             &out->parked, err) < 0)
         return -1;
+    if (one(session, "SELECT COUNT(*) FROM channels WHERE tenant_id BETWEEN $1 AND $2 AND alarm_ms IS NOT NULL AND "
+            "state = 0", range, &out->silent, err) < 0)
+        return -1;
     return one(session, "SELECT COUNT(*) FROM inbound_rows WHERE tenant_id BETWEEN $1 AND $2", range, &out->rows, err);
 }

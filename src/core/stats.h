@@ -15,6 +15,7 @@ struct stats_queue {
     int64_t oldest_send_ms;     /* when the send that waits longest became due; 0: none waits */
     int64_t parked;             /* what could not be understood and was not replayed */
     int64_t rows;               /* inbound_rows not imported yet */
+    int64_t silent;             /* enabled channels that are silent for too long */
 };
 
 struct stats {

@@ -109,7 +109,7 @@ static int lease_tx(struct db_session *tx, void *arg, struct err *err)
     int64_t now_ms = db_now_ms(tx, err);
     int changed = now_ms < 0 ? -1 : db_exec(tx,
         "UPDATE channels SET poll_node = $1, poll_until_ms = $2 WHERE id = $3 AND state = 0 AND (poll_node = $4 OR "
-        "poll_until_ms < $5)",
+        "coalesce(poll_until_ms, 0) < $5)",
         DB_ARGS(db_cstr(lease->hub->node), db_int(now_ms + LEASE_MS), db_int(lease->channel_id),
                 db_cstr(lease->hub->node), db_int(now_ms)), err);
 

@@ -3,12 +3,15 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/event.h"
 #include "core/hub.h"
 #include "core/inbox.h"
 #include "core/send.h"
+#include "core/silence.h"
 
 #define SWEEP_MS 5000
 #define EXPIRED_MAX 200
+#define SILENT_MAX 64
 /* at least a day; a client whose clock is off gets another */
 #define IDEMPOTENCY_MS (48 * 3600000LL)
 #define OLD_ROWS 500
@@ -154,10 +157,81 @@ static int forget(struct hub *hub, struct err *err)
     return failed || count == 0 ? failed : db_write(hub->db, forget_tx, &now_ms, err);
 }
 
+/* --- Channels that fell silent ---------------------------------------------------------------- */
+
+struct silent {
+    int64_t ids[SILENT_MAX], tenant_ids[SILENT_MAX];
+    const char *why[SILENT_MAX];
+    size_t count;
+};
+
+/* "Heard last 2026-11-20T10:00:00.000Z; usually it is silent for 4 minutes at most at this time." */
+static int read_silent(struct hub *hub, struct arena *arena, struct silent *out, struct err *err)
+{
+    struct db_session *session = db_read(hub->db, 0, err);
+    struct db_rows *rows = session ? db_query(session,
+        "SELECT id, tenant_id, last_heard_ms, gaps FROM channels WHERE state = 0 AND alarm_ms IS NULL AND gaps IS NOT "
+        "NULL ORDER BY id", DB_NO_ARGS, err) : NULL;
+    int64_t now_ms = clock_ms();
+    int more = -1;
+
+    while (rows && out->count < SILENT_MAX && (more = db_next(rows, err)) == 1) {
+        struct silence silence = silence_parse(db_col_text(rows, 3));
+        int64_t heard_ms = db_col_int(rows, 2), due_ms = silence_due_ms(&silence, heard_ms);
+        /* while the hub was down nothing could be heard */
+        int64_t grace_ms = hub->started_ms > heard_ms ? hub->started_ms - heard_ms : 0;
+
+        if (due_ms == INT64_MAX || due_ms + grace_ms > now_ms)
+            continue;
+        out->ids[out->count] = db_col_int(rows, 0);
+        out->tenant_ids[out->count] = db_col_int(rows, 1);
+        out->why[out->count++] = arena_printf(arena,
+            "Nothing came since %s; usually something comes within %lld minutes at this time. Test the channel.",
+            clock_iso(arena, heard_ms), (long long)((due_ms - heard_ms) / SILENCE_TIMES / 60000));
+    }
+    if (session)
+        db_read_end(session);
+    return more < 0 ? -1 : 0;
+}
+
+static int alarm_tx(struct db_session *tx, void *arg, struct err *err)
+{
+    const struct silent *silent = arg;
+
+    for (size_t i = 0; i < silent->count; i++) {
+        int64_t changed = db_exec(tx,
+            "UPDATE channels SET alarm = $1, alarm_ms = $2 WHERE id = $3 AND alarm_ms IS NULL",
+            DB_ARGS(db_cstr(silent->why[i]), db_int(clock_ms()), db_int(silent->ids[i])), err);
+        if (changed < 0)
+            return -1;
+        if (changed == 1)
+            event_add(tx, &(struct event){ .tenant_id = silent->tenant_ids[i], .kind = "channel.silent",
+                                           .object_id = silent->ids[i], .at_ms = clock_ms() });
+    }
+    return 0;
+}
+
+static int raise_alarms(struct hub *hub, struct err *err)
+{
+    struct arena *arena = arena_new(sizeof(struct silent));
+    struct silent *silent = arena_alloc(arena, sizeof *silent);
+    int failed;
+
+    silent->count = 0;
+    failed = read_silent(hub, arena, silent, err);
+    if (!failed && silent->count > 0)
+        failed = db_write(hub->db, alarm_tx, silent, err);
+    for (size_t i = 0; i < silent->count && !failed; i++)
+        log_warn("a channel is silent", LOG_N("channel", silent->ids[i]), LOG_T("detail", silent->why[i]));
+    failed = failed ? -1 : (int)silent->count;
+    arena_free(arena);
+    return failed;
+}
+
 int worker_sweep_step(struct hub *hub, int64_t *next_ms, struct err *err)
 {
     int (*const parts[])(struct hub *, struct err *) = { take_over_sends, join_due,
-        expire_messages, inbox_join_late };
+        expire_messages, inbox_join_late, raise_alarms };
     int64_t again_ms = clock_ms() + SWEEP_MS;
     int done = 0, decided = queue_recover(hub, JOB_DECIDE, err), forwarded;
 

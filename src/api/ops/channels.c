@@ -307,7 +307,7 @@ static const struct field test_shape[] = {
     { 0 }
 };
 
-#define COLUMNS "id,name,kind,state,policy,next=next_send_at,heard=last_heard_at,error=last_error"
+#define COLUMNS "id,name,kind,state,policy,next=next_send_at,heard=last_heard_at,alarm,error=last_error"
 #define ONE .answer = channel_columns, .shape = shape, .cli_columns = COLUMNS
 
 static const struct op ops[] = {
