@@ -18,6 +18,7 @@
 struct delivery {
     struct inbox_write write;   /* first: its item comes back to us */
     struct op_call *call;
+    struct webhook webhook;
     struct channel channel;
     struct events events;
     struct webhook_reply reply;
@@ -61,6 +62,7 @@ static int park(struct delivery *delivery, const char *reason, struct err *err)
     const struct inbox_parked parked = {
         .tenant_id = delivery->channel.tenant_id, .channel_id = delivery->channel.id, .source = "hook",
         .reason = reason, .content = call->request->body, .content_type = http_header(call->request, "Content-Type"),
+        .request = park_request(call->arena, &delivery->webhook),
     };
 
     log_warn("webhook parked", LOG_T("channel", delivery->channel.name), LOG_T("reason", reason),
@@ -141,8 +143,8 @@ static int wait_longer(const struct op_call *call, struct err *err)
 enum op_done ingress_receive(struct op_call *call, struct err *err)
 {
     struct delivery *delivery = arena_alloc(call->arena, sizeof *delivery);
-    struct webhook webhook = { .request = call->request, .path = path_below(call), .now_ms = clock_ms() };
 
+    delivery->webhook = (struct webhook){ .request = call->request, .path = path_below(call), .now_ms = clock_ms() };
     delivery->call = call;
     delivery->events.arena = call->arena;
     if (wait_longer(call, err) < 0)
@@ -153,9 +155,10 @@ enum op_done ingress_receive(struct op_call *call, struct err *err)
         return OP_FAILED;
     call->tenant_id = delivery->channel.tenant_id;
     call->actor = "hook";
-    if (delivery->channel.driver->receive(&delivery->channel, &webhook, &delivery->events, &delivery->reply, err) < 0) {
+    if (delivery->channel.driver->receive(&delivery->channel, &delivery->webhook, &delivery->events, &delivery->reply,
+                                          err) < 0) {
         if (err->code == ERR_FORBIDDEN) {
-            guard_failed(call->api->guard, call->request->peer, webhook.now_ms);
+            guard_failed(call->api->guard, call->request->peer, delivery->webhook.now_ms);
             op_denied(call, "wrong signature");
         }
         if (err->code != ERR_MALFORMED || park(delivery, arena_strdup(call->arena, err->detail), err) < 0)

@@ -42,7 +42,11 @@ struct inbox_parked {
     int64_t tenant_id, channel_id;  /* channel 0: unknown */
     const char *source, *reason;    /* "hook", "inbound_rows"; a sentence */
     struct str content, content_type;
+    struct str request;             /* "hook": what park_request made; kept sealed */
 };
+
+/* A webhook without its body as text, for `request`; in the arena. */
+struct str park_request(struct arena *arena, const struct webhook *webhook);
 
 /* Keep it whole, to be looked at and replayed. The same content is parked once. */
 int inbox_park(struct hub *hub, const struct inbox_parked *parcel, struct err *err);

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/sign.h"
+#include "core/channel.h"
 #include "core/event.h"
 
 #include <stddef.h>
@@ -21,6 +22,7 @@ const struct column parked_columns[] = {
     { "digest", COL_TEXT, AT(digest), COL_PUBLIC, NULL, NULL, NULL },
     { "created_ms", COL_TIME, AT(created_ms), COL_PUBLIC, NULL, NULL, "created_at" },
     { "replayed_ms", COL_TIME, AT(replayed_ms), COL_PUBLIC, NULL, NULL, "replayed_at" },
+    { "request", COL_BLOB, AT(request), COL_SECRET, NULL, NULL, NULL },
     { 0 }
 };
 
@@ -29,15 +31,19 @@ int park_add(struct db_session *tx, const struct inbox_parked *parcel, int64_t i
     struct str content = parcel->content.data ? parcel->content : STR("");
     unsigned char hash[SIGN_HASH_BYTES];
     int64_t now_ms = clock_ms(), added;
+    struct str sealed = { 0 };
 
+    if (parcel->request.data)
+        sealed = channel_seal(db_arena(tx), parcel->channel_id, parcel->request);
     sign_sha256(content, hash);
     added = db_exec(tx,
         "INSERT INTO parked (id, tenant_id, channel_id, source, reason, content, content_type, "
-        "digest, created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+        "digest, created_ms, request) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
         DB_ARGS(db_int(id), db_int(parcel->tenant_id), db_id(parcel->channel_id),
                 db_cstr(parcel->source), db_cstr(parcel->reason), db_blob(content),
                 db_text(parcel->content_type),
-                db_cstr(sign_hex(db_arena(tx), hash, sizeof hash)), db_int(now_ms)), err);
+                db_cstr(sign_hex(db_arena(tx), hash, sizeof hash)), db_int(now_ms),
+                db_blob(sealed)), err);
     /* without a channel the tenant may be unknown too, and then it has no log */
     if (added == 1 && parcel->channel_id)
         event_add(tx, &(struct event){ .tenant_id = parcel->tenant_id, .kind = "parked.added",
@@ -80,4 +86,28 @@ int park_list(struct db_session *session, const struct page *page, struct parked
     while (rows && (found = db_next(rows, err)) == 1)
         row_read(rows, 0, parked_columns, page->arena, &(*out)[count++]);
     return found < 0 ? -1 : count;
+}
+
+int park_get(struct db_session *session, int64_t tenant_id, int64_t id, struct parked *out, struct err *err)
+{
+    struct arena *arena = db_arena(session);
+    const char *sql = arena_printf(arena, "SELECT %s FROM parked WHERE tenant_id = $1 AND id = $2",
+                                   row_select(parked_columns, NULL));
+    struct db_rows *rows = db_query(session, sql, DB_ARGS(db_int(tenant_id), db_int(id)), err);
+    int found = rows ? db_next(rows, err) : -1;
+
+    if (found != 1)
+        return found;
+    *out = (struct parked){ 0 };
+    row_read(rows, 0, parked_columns, arena, out);
+    db_rows_end(rows);
+    if (out->request.len > 0 && channel_unseal(arena, out->channel_id, out->request, &out->request, err))
+        return -1;
+    return 1;
+}
+
+int park_drop(struct db_session *tx, int64_t tenant_id, int64_t id, struct err *err)
+{
+    return (int)db_exec(tx, "DELETE FROM parked WHERE tenant_id = $1 AND id = $2",
+                        DB_ARGS(db_int(tenant_id), db_int(id)), err);
 }

@@ -51,6 +51,46 @@ static void what_is_signed_but_not_understood_is_parked_once(void **state)
     assert_int_equal(world_number("SELECT COUNT(*) FROM messages"), 0);
 }
 
+/* An edit that came before its message is refused and parked; once the message is there, a replay finds it. */
+static void what_was_parked_can_be_replayed(void **state)
+{
+    const char *line = path_of("POST %s", hook_of_sandbox()), *id;
+    const struct json *list;
+
+    (void)state;
+    assert_int_equal(ask(line, NULL, "{\"edit\":\"helloo\",\"id\":\"in-1\",\"from\":\"+15550002\"}")->status, 200);
+    list = must_ask(200, "GET /api/v1/parked", world.admin, NULL);
+    assert_int_equal(json_count(json_get(list, "items")), 1);
+    id = text_of(json_item(json_get(list, "items"), 0), "id");
+    assert_null(json_get(json_item(json_get(list, "items"), 0), "request"));
+    assert_non_null(strstr(text_of(must_ask(200, path_of("GET /api/v1/parked/%s", id), world.admin, NULL), "content"),
+                           "helloo"));
+    must_refuse(409, "conflict", path_of("POST /api/v1/parked/%s/replay", id), world.admin, NULL);
+    assert_int_equal(ask(line, NULL, "{\"from\":\"+15550002\",\"text\":\"hello\",\"id\":\"in-1\"}")->status, 200);
+    must_ask(204, path_of("POST /api/v1/parked/%s/replay", id), world.admin, NULL);
+    assert_int_equal(world_number("SELECT COUNT(*) FROM messages WHERE text = 'helloo'"), 1);
+    must_refuse(409, "conflict", path_of("POST /api/v1/parked/%s/replay", id), world.admin, NULL);
+    assert_int_equal(world_number("SELECT COUNT(*) FROM parked WHERE replayed_ms > 0"), 1);
+    must_ask(204, path_of("DELETE /api/v1/parked/%s", id), world.admin, NULL);
+    must_refuse(404, "not_found", path_of("POST /api/v1/parked/%s/replay", id), world.admin, NULL);
+    must_refuse(403, "forbidden", "GET /api/v1/parked", world_key(1, SCOPE_READ), NULL);
+}
+
+/* Signed at its time: hours later the signature still counts, and the driver still does not know the event. */
+static void a_replay_is_judged_by_its_own_time(void **state)
+{
+    const char *id;
+    const struct json *problem;
+
+    (void)state;
+    send_signed(line_of_phone(), "sesame", "{\"event\":\"sms:from-the-future\",\"deviceId\":\"d\",\"id\":\"1\"}");
+    id = text_of(json_item(json_get(must_ask(200, "GET /api/v1/parked", world.admin, NULL), "items"), 0), "id");
+    problem = must_ask(409, path_of("POST /api/v1/parked/%s/replay", id), world.admin, NULL);
+    assert_non_null(strstr(text_of(problem, "detail"), "still not understood"));
+    assert_int_equal(world_number("SELECT COUNT(*) FROM parked WHERE replayed_ms IS NULL"), 1);
+    assert_int_equal(world_number("SELECT COUNT(*) FROM parked WHERE request IS NOT NULL"), 1);
+}
+
 static void a_wrong_signature_is_403_and_no_row(void **state)
 {
     struct answer *answer = send_signed(line_of_phone(), "guess", "{\"event\":\"sms:received\",\"payload\":{}}");
@@ -115,6 +155,7 @@ int main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, world_start, world_stop)
     const struct CMUnitTest tests[] = {
         CASE(what_comes_in_is_stored_before_the_answer), CASE(what_is_signed_but_not_understood_is_parked_once),
+        CASE(what_was_parked_can_be_replayed), CASE(a_replay_is_judged_by_its_own_time),
         CASE(unknown_hooks_are_404), CASE(a_disabled_channel_asks_for_patience), CASE(a_suspended_tenants_hooks_stop),
         CASE(hooks_show_only_to_managers), CASE(a_wrong_signature_is_403_and_no_row),
     };

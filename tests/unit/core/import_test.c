@@ -108,6 +108,27 @@ static void parks_what_cannot_be_a_message(void **state)
     db_read_end(session);
 }
 
+/* A row for a channel that came later. */
+static void a_parked_row_goes_back(void **state)
+{
+    struct err err = { 0 };
+
+    (void)state;
+    must("INSERT INTO inbound_rows (channel, sender, text, external_id) VALUES ('later', '+12025550143', 'hello', "
+         "'x1')");
+    assert_int_equal(import(10), 1);
+    assert_int_equal(number("SELECT COUNT(*) FROM parked"), 1);
+    assert_int_equal(park_replay(&fixture.hub, TENANT, number("SELECT id FROM parked"), &err), 1);
+    assert_int_equal(import(10), 1);
+    assert_int_equal(number("SELECT COUNT(*) FROM parked"), 1);
+    add_channel(TENANT, "sms", "later");
+    assert_int_equal(park_replay(&fixture.hub, TENANT, number("SELECT id FROM parked"), &err), 1);
+    assert_int_equal(import(10), 1);
+    assert_int_equal(number("SELECT COUNT(*) FROM parked"), 0);
+    assert_int_equal(number("SELECT COUNT(*) FROM messages WHERE text = 'hello' AND external_id = 'x1'"), 1);
+    assert_int_equal(park_replay(&fixture.hub, TENANT, 12345, &err), 0);
+}
+
 /* One in ten is bad, in larger steps than one group takes at once. */
 static void sorts_good_from_bad(void **state)
 {
@@ -247,7 +268,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(imports_rows_like_webhooks),  TEST(parks_what_cannot_be_a_message),
         TEST(sorts_good_from_bad),         TEST(leaves_a_row_that_is_gone),
-        TEST(takes_no_row_beyond_measure),
+        TEST(takes_no_row_beyond_measure), TEST(a_parked_row_goes_back),
         TEST(parks_the_same_content_once), TEST(the_older_names_work),
     };
 
