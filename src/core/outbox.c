@@ -7,6 +7,7 @@
 #include "core/split.h"
 
 #include <stddef.h>
+#include <stdio.h>
 
 #define IDS_PER_WRITE 4             /* conversation, contact, message, job */
 
@@ -135,6 +136,30 @@ static int check_parts(struct outbox_prepared *prepared, struct err *err)
     return err_hint(err, "At most %d parts are sent; shorten the text.", LIMIT_PARTS_PER_MESSAGE);
 }
 
+/* Another channel, and an address that fits it: found now, when somebody can still be told. */
+static int check_fallback(struct hub *hub, struct arena *arena, struct outbox_prepared *prepared, struct err *err)
+{
+    struct outbox_request *request = &prepared->write->request, other = *request;
+    struct outbox_route route = { 0 };
+
+    if (!request->fallback.channel_id)
+        return 0;
+    if (request->fallback.channel_id == prepared->route.channel.id)
+        return err_field(err, "fallback_channel", "The fallback is the channel itself; name another one.");
+    if (prepared->route.is_group)
+        return err_field(err, "fallback_channel", "A message to a group has no fallback.");
+    other.conversation_id = 0;
+    other.channel_id = request->fallback.channel_id;
+    other.to = request->fallback.to.len ? request->fallback.to : prepared->route.peer;
+    if (outbox_route(hub, arena, &other, &route, err)) {
+        if (err->code == ERR_INVALID)
+            snprintf(err->field, sizeof err->field, "fallback_to");
+        return -1;
+    }
+    request->fallback.to = other.to;
+    return 0;
+}
+
 int outbox_prepare(struct hub *hub, struct arena *arena, struct outbox_write *write,
                    struct err *err)
 {
@@ -147,7 +172,7 @@ int outbox_prepare(struct hub *hub, struct arena *arena, struct outbox_write *wr
         || outbox_route(hub, arena, &write->request, &prepared->route, err))
         return -1;
     prepared->text = str_nfc(arena, write->request.text);
-    if (check_parts(prepared, err))
+    if (check_parts(prepared, err) || check_fallback(hub, arena, prepared, err))
         return -1;
     first = ids_take(hub->ids, IDS_PER_WRITE, err);
     if (first < 0)

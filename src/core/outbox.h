@@ -9,6 +9,13 @@
 
 struct channel;
 
+/* Where it goes instead when it is not delivered within the time (core/fallback.h). */
+struct outbox_fallback {
+    int64_t channel_id;                     /* 0: nowhere */
+    struct str to;                          /* absent: the same address */
+    int64_t after_ms;                       /* from when it is due */
+};
+
 /* What is to be sent and where. Either `conversation_id`, or `channel_id` with `to`. */
 struct outbox_request {
     int64_t tenant_id, conversation_id, channel_id;
@@ -19,6 +26,7 @@ struct outbox_request {
     int64_t scheduled_ms, expires_ms;       /* 0: at once; 0: 24 hours */
     int64_t reply_to_id, cause_id, decision_id;
     bool draft;                             /* stored, not queued */
+    struct outbox_fallback fallback;
 };
 
 struct outbox_write {

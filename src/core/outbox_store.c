@@ -2,6 +2,7 @@
  * table for the whole group, locks in one order. */
 #include "base/arena.h"
 #include "core/event.h"
+#include "core/fallback.h"
 #include "core/optout.h"
 #include "core/outbox_group.h"
 #include "core/queue.h"
@@ -316,7 +317,8 @@ int outbox_store(struct db_session *tx, struct outbox_prepared **writes, size_t 
     if (count == 0)
         return 0;
     if (touch_conversations(tx, writes, count, err) || suppress(tx, writes, count, err)
-        || insert_messages(tx, writes, count, err) || insert_jobs(tx, writes, count, err))
+        || insert_messages(tx, writes, count, err) || insert_jobs(tx, writes, count, err)
+        || fallback_store(tx, writes, count, err))
         return -1;
     log_messages(tx, writes, count);
     return 0;

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "core/event.h"
+#include "core/fallback.h"
 #include "core/hub.h"
 #include "core/inbox.h"
 #include "core/send.h"
@@ -231,7 +232,7 @@ static int raise_alarms(struct hub *hub, struct err *err)
 int worker_sweep_step(struct hub *hub, int64_t *next_ms, struct err *err)
 {
     int (*const parts[])(struct hub *, struct err *) = { take_over_sends, join_due,
-        expire_messages, inbox_join_late, raise_alarms };
+        expire_messages, inbox_join_late, raise_alarms, fallback_step };
     int64_t again_ms = clock_ms() + SWEEP_MS;
     int done = 0, decided = queue_recover(hub, JOB_DECIDE, err), forwarded;
 

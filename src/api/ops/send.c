@@ -25,6 +25,10 @@ static const struct field send_fields[] = {
     { "reply_to", FIELD_ID, 0, "The message that it answers.", 0, 0, ID_MESSAGE },
     { "metadata", FIELD_OBJECT, 0, "What you want to find again with it.", 0, LIMIT_METADATA_BYTES, NULL, NULL, NULL,
       "{\"order\":\"A-17\"}" },
+    { "fallback_channel", FIELD_TEXT, 0, "When it was not delivered in time or failed, send it over this channel.", 1,
+      LIMIT_NAME_BYTES, NULL, NULL, NULL, "sms" },
+    { "fallback_after_s", FIELD_INT, 0, "How long to wait for the receipt, in seconds.", 10, 604800, NULL, "300" },
+    { "fallback_to", FIELD_TEXT, FIELD_PERSONAL, "The address there; default: the same.", 1, LIMIT_ADDRESS_BYTES },
     { "draft", FIELD_BOOL, 0, "Store it without sending.", 0, 0, NULL, "false" },
     { "dry_run", FIELD_BOOL, 0, "Change nothing; say what would happen.", 0, 0, NULL, "false" },
     { 0 }
@@ -71,6 +75,20 @@ static int route(struct op_call *call, struct outbox_request *request, struct er
     return find_address(call, &channel, "to", &(struct str){ 0 }, err);
 }
 
+static int read_fallback(struct op_call *call, struct outbox_request *request, struct err *err)
+{
+    struct channel channel;
+
+    if (!field_get(&call->in, "fallback_channel"))
+        return field_get(&call->in, "fallback_to")
+            ? err_field(err, "fallback_to", "Give \"fallback_channel\" too: it says over which channel.") : 0;
+    if (find_channel(call, "fallback_channel", &channel, err) < 0)
+        return -1;
+    request->fallback = (struct outbox_fallback){ channel.id, field_text(&call->in, "fallback_to"),
+        field_number(&call->in, "fallback_after_s", 300) * 1000 };
+    return 0;
+}
+
 static int check_times(const struct outbox_request *request, int64_t now_ms, struct err *err)
 {
     if (request->expires_ms && request->expires_ms <= now_ms)
@@ -93,7 +111,7 @@ static int read_request(struct op_call *call, struct outbox_request *request, st
         .expires_ms = field_number(&call->in, "expires_at", 0), .draft = field_flag(&call->in, "draft"),
     };
     if (check_times(request, now_ms, err) < 0 || route(call, request, err) < 0
-        || find_named_message(call, "reply_to", &answered, err) < 0)
+        || find_named_message(call, "reply_to", &answered, err) < 0 || read_fallback(call, request, err) < 0)
         return -1;
     request->reply_to_id = answered.id;
     return 0;
