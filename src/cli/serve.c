@@ -13,13 +13,17 @@
 #include "core/worker.h"
 #include "net/client.h"
 
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #define STOP_MS (LIMIT_SHUTDOWN_MS - 4000)      /* the server, the API and the database have some time of their own */
+#define STOP_LAST_MS (LIMIT_SHUTDOWN_MS - LIMIT_LOG_STOP_MS - 500)
 
 static const char usage[] = "serve [--data DIR] [--listen ADDRESS:PORT] [--database-url URL] [...]";
 
@@ -104,13 +108,42 @@ static int open_all(struct serving *serving, struct err *err)
     return serving->workers ? 0 : -1;
 }
 
+/* Whoever comes second waits for the first to end the process. */
+static void end_log(void)
+{
+    static atomic_flag ending = ATOMIC_FLAG_INIT;
+
+    while (atomic_flag_test_and_set(&ending))
+        pause();
+    log_stop();
+}
+
 /* Something still uses the hub and would use it after it is gone. What is committed is safe; a lease that is left runs
  * out, and whoever works next takes over. */
 static _Noreturn void leave(const char *what)
 {
     log_warn("stopped while something was under way; it is taken up again later", LOG_T("what", what));
-    log_stop();
+    end_log();
     _exit(0);
+}
+
+/* A database that no longer answers holds the threads that asked it, and joining them would outlast the time there is. */
+static void *leave_late(void *arg)
+{
+    struct timespec wait = { STOP_LAST_MS / 1000, STOP_LAST_MS % 1000 * 1000000L };
+
+    (void)arg;
+    nanosleep(&wait, NULL);
+    leave("a call of the database");
+    return NULL;
+}
+
+static void watch_stop(void)
+{
+    pthread_t thread;
+
+    if (!pthread_create(&thread, NULL, leave_late, NULL))
+        pthread_detach(thread);
 }
 
 static void close_all(struct serving *serving)
@@ -127,7 +160,7 @@ static void close_all(struct serving *serving)
     if (serving->hub.db)
         hub_close(&serving->hub);
     client_free(serving->client);
-    log_stop();
+    end_log();
     if (serving->lock >= 0)
         close(serving->lock);
     arena_free(serving->arena);
@@ -199,6 +232,7 @@ static int run_serve(int argc, char **argv)
              LOG_N("port", http_port(serving.server)), LOG_N("pid", getpid()));
     sigwait(&signals, &received);
     log_info("stopping", LOG_N("signal", received));
+    watch_stop();
     close_all(&serving);
     return 0;
 }

@@ -215,6 +215,30 @@ def stops_with_open_connections():
         assert message["state"] in ("queued", "sending", "sent", "delivered", "unknown"), message
 
 
+def stops_beside_a_hung_database():
+    """PostgreSQL's processes no longer answer, and calls wait for them: the hub ends within the time."""
+    with Hub() as hub:
+        backends = [int(pid) for pid in psql(hub.superuser(), "SELECT pid FROM pg_stat_activity WHERE usename = 'hub'"
+                                             f" AND datname = '{hub.database_name}'").split()]
+        assert len(backends) >= 3, backends
+        calls = [hub.connect() for _ in range(3)]
+        try:
+            for backend in backends:
+                os.kill(backend, signal.SIGSTOP)
+            for connection in calls:
+                connection.request("GET", "/api/v1/messages", headers={"Authorization": f"Bearer {hub.key}"})
+            time.sleep(0.5)
+            took = timed_stop(hub)
+        finally:
+            for backend in backends:
+                os.kill(backend, signal.SIGCONT)
+            for connection in calls:
+                connection.close()
+        assert took < STOP_S, took
+        hub.start()
+        hub.get("/api/v1/messages")
+
+
 def restarts_under_load():
     """SIGTERM again and again while clients post: within the time, nothing acknowledged lost, nothing doubled, and no
     send left in doubt."""
@@ -223,7 +247,7 @@ def restarts_under_load():
     with Hub() as hub:
         kill.set_up(hub, ledger)
         receiving = [kill.Client(hub, kill.inbound(contact)) for contact in range(kill.CONTACTS)]
-        sending = [kill.Client(hub, kill.outbound(contact)) for contact in range(kill.CONTACTS)]
+        sending = [kill.Client(hub, kill.outbound(contact), 0.05) for contact in range(kill.CONTACTS)]
         for client in receiving + sending:
             client.start()
         for _ in range(RESTARTS):
@@ -341,6 +365,8 @@ def main():
     for test in (first_start, second_hub_is_refused, wrong_master_key_is_refused,
                  newer_schema_is_refused, port_in_use, wrong_settings, dev_no_auth, stops_with_open_connections):
         cases.run(test.__name__, test)
+    if os.environ.get("HUB_TEST_DB"):
+        cases.run("stops_beside_a_hung_database", stops_beside_a_hung_database)
     cases.run("log_tells_nothing as text", log_tells_nothing, "text")
     cases.run("log_tells_nothing as json", log_tells_nothing, "json")
     cases.run("database_holds_no_secret_in_clear", database_holds_no_secret_in_clear)

@@ -1,5 +1,4 @@
 #!/usr/bin/env bash
-# long: runs with ./test --long, or when it is named.
 # The program from outside: the command line as a user meets it, and a server being started, stopped and watched, on
 # SQLite and on a PostgreSQL that this part starts itself. `./test e2e/serve` runs one of them.
 . "$(dirname "$0")/common.sh"
@@ -23,7 +22,19 @@ e2e_tests() {
 
 if [ -n "${HUB_TEST_DB:-}" ]; then
     e2e_tests serve | sed 's/^\(not \)\{0,1\}ok /&PostgreSQL: /'
-else
-    e2e_tests "${1:-*}"
-    case ${1:-serve} in serve*) tools/with-postgres "$0" || not_ok "e2e: PostgreSQL" ;; esac
+    exit
+fi
+
+# Both spend most of their time waiting: PostgreSQL's turn runs beside the others and speaks after them.
+postgres=
+case ${1:-serve} in
+serve*)
+    tools/with-postgres "$0" >"$scratch/postgres" 2>&1 &
+    postgres=$!
+    ;;
+esac
+e2e_tests "${1:-*}"
+if [ -n "$postgres" ]; then
+    wait "$postgres" || not_ok "e2e: PostgreSQL ended with status $?"
+    cat "$scratch/postgres"
 fi
