@@ -127,7 +127,7 @@ static _Noreturn void leave(const char *what)
     _exit(0);
 }
 
-/* A database that no longer answers holds the threads that asked it, and joining them would outlast the time there is. */
+/* A database that no longer answers holds the threads that asked it; joining them would outlast the time there is. */
 static void *leave_late(void *arg)
 {
     struct timespec wait = { STOP_LAST_MS / 1000, STOP_LAST_MS % 1000 * 1000000L };

@@ -72,7 +72,7 @@ def message_tables():
     golden("messages-60", "\n".join(on_terminal("messages", "--limit", "5", columns=60)))
     golden("messages-piped", cli("messages", "--limit", "5")[0])
     golden("channels-100", "\n".join(on_terminal("channels")))
-    assert re.match(r"ID +NAME +PREFIX +SCOPES +USED +EXPIRES +REVOKED$", on_terminal("keys")[0])
+    assert re.match(r"ID +NAME +PREFIX +SCOPES +USED +EXPIRES +REVOKED$", on_terminal("keys", columns=140)[0])
     one = json.loads(cli("messages", "--limit", "2", "--json=id")[0])[1]["id"]
     golden("message-get", "\n".join(on_terminal("messages", "get", one)))
 
@@ -121,6 +121,10 @@ def times_are_local_on_a_terminal():
 
 def empty_lists():
     assert on_terminal("messages", "--tag", "nobody-has-this") == ["Nothing here.", ""]
+    assert on_terminal("rules", "test", "--text", "no rule says a word to this") == ["Nothing here.", ""]
+    assert cli("rules", "test", "--text", "no rule says a word to this")[0] == ""
+    assert "ASSIGNED" in on_terminal("conversations")[0]        # empty columns go when the row does not fit
+    assert "ASSIGNED" not in on_terminal("conversations", columns=60)[0]
     assert cli("messages", "--tag", "nobody-has-this") == ("", "")
     assert json.loads(cli("messages", "--tag", "nobody-has-this", "--json")[0]) == []
     assert cli("messages", "--tag", "nobody-has-this", "--jsonl")[0] == ""

@@ -18,10 +18,11 @@ void layout_want(struct layout *layout, size_t column, struct str cell)
 
 static size_t total(const struct layout *layout)
 {
-    size_t sum = layout->count ? GAP * (layout->count - 1) : 0;
+    size_t sum = 0;
 
     for (size_t i = 0; i < layout->count; i++)
-        sum += layout->columns[i].width;
+        if (!layout->columns[i].is_hidden)
+            sum += layout->columns[i].width + (sum ? GAP : 0);
     return sum;
 }
 
@@ -32,7 +33,7 @@ static struct layout_column *widest(struct layout *layout, size_t *next)
 
     *next = NARROWEST;
     for (size_t i = 0; i < layout->count; i++)
-        if (!layout->columns[i].is_fixed && layout->columns[i].width > NARROWEST
+        if (!layout->columns[i].is_fixed && !layout->columns[i].is_hidden && layout->columns[i].width > NARROWEST
             && (!best || layout->columns[i].width >= best->width))
             best = &layout->columns[i];
     for (size_t i = 0; best && i < layout->count; i++)
@@ -45,10 +46,15 @@ static struct layout_column *widest(struct layout *layout, size_t *next)
 void layout_fit(struct layout *layout)
 {
     struct layout_column *column;
+    bool empty[LAYOUT_COLUMNS_MAX];
     size_t next, sum;
 
-    for (size_t i = 0; i < layout->count; i++)
+    for (size_t i = 0; i < layout->count; i++) {
+        empty[i] = layout->columns[i].width == 0;
         layout_want(layout, i, layout->columns[i].title);
+    }
+    for (size_t i = layout->count; i-- > 0 && total(layout) > layout->room;)
+        layout->columns[i].is_hidden = empty[i];
     while ((sum = total(layout)) > layout->room && (column = widest(layout, &next))) {
         size_t excess = sum - layout->room;
 
@@ -62,13 +68,17 @@ void layout_fit(struct layout *layout)
 
 void layout_row(struct layout *layout, const struct str *cells, const char *const *styles)
 {
-    size_t at = 0;
+    size_t at = 0, end = layout->count;
 
-    for (size_t i = 0; i < layout->count && at < layout->room; i++) {
+    while (end && layout->columns[end - 1].is_hidden)
+        end--;
+    for (size_t i = 0; i < end && at < layout->room; i++) {
         size_t width = layout->columns[i].width, room = layout->room - at;
         struct str cell = width_cut(layout->arena, cells[i], width < room ? width : room);
-        bool styled = !layout->plain && styles && styles[i] && cell.len, last = i + 1 == layout->count;
+        bool styled = !layout->plain && styles && styles[i] && cell.len, last = i + 1 == end;
 
+        if (layout->columns[i].is_hidden)
+            continue;
         if (styled)
             printf("\033[%sm", styles[i]);
         printf("%.*s", STR_FMT(cell));

@@ -9,6 +9,7 @@ struct layout_column {
     struct str title;
     size_t width;           /* wanted first, then granted by layout_fit */
     bool is_fixed;          /* an id or a time: half of one is worth nothing */
+    bool is_hidden;         /* by layout_fit: it holds nothing and the others need its room */
 };
 
 struct layout {
@@ -22,7 +23,7 @@ struct layout {
 /* Make room for a cell (already printable, one line) in its column. */
 void layout_want(struct layout *layout, size_t column, struct str cell);
 
-/* Share the room out: the widest columns are cut until the row fits. */
+/* Share the room out: while the row does not fit, empty columns are hidden, then the widest are cut. */
 void layout_fit(struct layout *layout);
 
 /* The titles; and one row of `layout->count` cells, some of them with an SGR parameter in `styles` ("31"), which may be

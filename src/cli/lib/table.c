@@ -264,8 +264,8 @@ static void put_lists(struct arena *arena, const struct json *object)
         }
 }
 
-/* Only the columns that the verb names: what came of a change. */
-static void put_columns(struct arena *arena, const struct json *object, const char *columns)
+/* Only the columns that the verb names: what came of a change. Returns the longest name, 0 when all were empty. */
+static size_t put_columns(struct arena *arena, const struct json *object, const char *columns)
 {
     struct str rest = str_c(columns), part;
     size_t widest = 0;
@@ -286,6 +286,20 @@ static void put_columns(struct arena *arena, const struct json *object, const ch
             else if (strlen(path) > widest)
                 widest = strlen(path);
         }
+    return widest;
+}
+
+/* Nothing was printed, and a person waits for a word. */
+static bool is_terminal_empty(const struct json *object)
+{
+    const struct json *value;
+    void *position = NULL;
+    const char *key;
+
+    while (json_next(object, &position, &key, &value))
+        if (json_kind(json_item(value, 0)) == JSON_KIND_OBJECT)
+            return false;
+    return isatty(STDOUT_FILENO);
 }
 
 void table_print_object(const struct json *object, const struct table_options *options)
@@ -297,12 +311,14 @@ void table_print_object(const struct json *object, const struct table_options *o
         put_json(object, options->json_fields);
         putchar('\n');
     } else if (options->columns) {
-        put_columns(arena, object, options->columns);
+        widest = put_columns(arena, object, options->columns);
     } else {
         walk(arena, object, "", &widest, 0);
         walk(arena, object, "", NULL, widest < NAME_COLUMNS ? widest : NAME_COLUMNS);
         put_lists(arena, object);
     }
+    if (options->form == TABLE_AUTO && !widest && is_terminal_empty(object))
+        fputs("Nothing here.\n", stderr);
     arena_free(arena);
 }
 
