@@ -126,14 +126,14 @@ static const struct op ops[] = {
     { .name = "parked.get", .method = HTTP_GET, .path = "/api/v1/parked/{id}", .scope = SCOPE_MANAGE, .run = get,
       .summary = "Show one of them with its content.", .fields = id_fields, .answer = parked_columns,
       .shape = content_shape, .cli = "parked get", .cli_args = "id", .cli_columns = COLUMNS ",content",
-      .example = "parked get prk_4f2a" },
+      .example = "parked get prk_0123456789abc" },
     { .name = "parked.replay", .method = HTTP_POST, .path = "/api/v1/parked/{id}/replay", .scope = SCOPE_MANAGE,
       .run = replay, .summary = "Try again to understand it, as if it came at the time when it came.",
       .fields = id_fields, .flags = OP_EMPTY, .cli = "parked replay", .cli_args = "id",
-      .example = "parked replay prk_4f2a" },
+      .example = "parked replay prk_0123456789abc" },
     { .name = "parked.drop", .method = HTTP_DELETE, .path = "/api/v1/parked/{id}", .scope = SCOPE_MANAGE,
       .run = drop, .summary = "Throw it away.", .fields = id_fields, .flags = OP_EMPTY, .cli = "parked drop",
-      .cli_args = "id", .example = "parked drop prk_4f2a" },
+      .cli_args = "id", .example = "parked drop prk_0123456789abc" },
 };
 
 const struct op_table ops_parked = { "parked", ops, sizeof ops / sizeof *ops };
