@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define ATTACHMENTS_NAMED 20        /* in the metadata */
+#define WORD_BYTES 100              /* of an app's own words there */
 
 /* The second in decimal, so that the same text told with and without fraction is one; as written
  * when it is no time. */
@@ -42,23 +43,58 @@ static struct str text_id(struct arena *arena, const struct phone_text *text)
     return str_c(arena_printf(arena, "%s-%s", text->app, sign_hex(arena, hash, 16)));
 }
 
-static void add_attachments(struct json_writer *writer, const struct json *attachments)
+/* So much of a word that twenty attachments and the rest fit into the metadata. */
+static struct str short_word(struct str text)
 {
+    if (text.len > WORD_BYTES)
+        text.len = str_utf8_prefix((struct str){ text.data, WORD_BYTES });
+    return text;
+}
+
+/* Bytes that a base64 text stands for. */
+static int64_t base64_size(struct str text)
+{
+    size_t letters = text.len;
+
+    while (letters > 0 && text.data[letters - 1] == '=')
+        letters--;
+    return (int64_t)(letters / 4 * 3 + letters % 4 * 3 / 4);
+}
+
+/* What one attachment is called, is and weighs, as far as the app says it; its bytes are not kept. */
+static void add_attachment(struct json_writer *writer, struct arena *arena, const struct json *one)
+{
+    struct str name = json_text(json_get(one, "name"));
+    struct str type = json_text(json_get(one, "contentType"));
+    struct str bytes = json_text(json_get(one, "data"));
+
+    if (!type.data)
+        type = json_text(json_get(one, "content_type"));
+    if (!bytes.data)
+        bytes = json_text(json_get(one, "content"));
+    json_object_begin(writer);
+    json_text_at(writer, "name", str_nfc(arena, short_word(name)));
+    json_text_at(writer, "type", str_nfc(arena, short_word(type)));
+    if (json_kind(json_get(one, "size")) == JSON_KIND_INT)
+        json_int_at(writer, "size", json_int(json_get(one, "size"), 0));
+    else if (bytes.data)
+        json_int_at(writer, "size", base64_size(bytes));
+    json_object_end(writer);
+}
+
+/* The first ones; of more only how many. */
+static void add_attachments(struct json_writer *writer, struct arena *arena,
+                            const struct json *attachments)
+{
+    size_t count = json_count(attachments);
+
     json_key(writer, "attachments");
     json_array_begin(writer);
-    for (size_t i = 0; i < json_count(attachments) && i < ATTACHMENTS_NAMED; i++) {
-        const struct json *one = json_item(attachments, i);
-        struct str name = json_text(json_get(one, "name"));
-        struct str type = json_text(json_get(one, "contentType"));
-
-        json_object_begin(writer);
-        json_text_at(writer, "name", name);
-        json_text_at(writer, "type", type.data ? type : json_text(json_get(one, "content_type")));
-        if (json_get(one, "size"))
-            json_int_at(writer, "size", json_int(json_get(one, "size"), 0));
-        json_object_end(writer);
-    }
+    for (size_t i = 0; i < count && i < ATTACHMENTS_NAMED; i++)
+        add_attachment(writer, arena, json_item(attachments, i));
     json_array_end(writer);
+    if (count > ATTACHMENTS_NAMED)
+        json_int_at(writer, "attachments_total", (int64_t)count);
 }
 
 static struct str metadata_of(struct arena *arena, const struct phone_text *text)
@@ -72,19 +108,19 @@ static struct str metadata_of(struct arena *arena, const struct phone_text *text
     json_object_begin(&writer);
     json_cstr_at(&writer, "app", text->app);
     if (text->device.len)
-        json_text_at(&writer, "device", str_nfc(arena, text->device));
+        json_text_at(&writer, "device", str_nfc(arena, short_word(text->device)));
     if (text->to.len)
-        json_text_at(&writer, "to", str_nfc(arena, text->to));
+        json_text_at(&writer, "to", str_nfc(arena, short_word(text->to)));
     if (text->sim)
         json_int_at(&writer, "sim", text->sim);
     if (text->id.len)
-        json_text_at(&writer, "app_id", str_nfc(arena, text->id));
+        json_text_at(&writer, "app_id", str_nfc(arena, short_word(text->id)));
     if (text->subject.len)
-        json_text_at(&writer, "subject", str_nfc(arena, text->subject));
+        json_text_at(&writer, "subject", str_nfc(arena, short_word(text->subject)));
     if (text->is_encrypted)
         json_bool_at(&writer, "encrypted", true);
     if (json_count(text->attachments) > 0)
-        add_attachments(&writer, text->attachments);
+        add_attachments(&writer, arena, text->attachments);
     json_object_end(&writer);
     if (!json.overflow)
         out = (struct str){ arena_copy(arena, json.data, json.len), json.len };
