@@ -290,6 +290,19 @@ static int move_cursors(struct inbox_group *group, struct err *err)
     return 0;
 }
 
+/* The answers that were stored before it was known what they tell. */
+static int settle_answers(struct inbox_group *group, struct err *err)
+{
+    for (size_t i = 0; i < group->write_count; i++) {
+        struct inbox_write *write = group->writes[i];
+        int changed = write->idempotency && write->settle ? write->settle(group->tx, write, err) : 0;
+
+        if (changed < 0 || (changed && idempotency_replace(group->tx, write->idempotency, err)))
+            return -1;
+    }
+    return 0;
+}
+
 static int run(struct db_session *tx, struct db_write_item **items, size_t count, struct err *err)
 {
     struct inbox_group group = { .tx = tx, .arena = db_arena(tx), .now_ms = clock_ms() };
@@ -299,5 +312,5 @@ static int run(struct db_session *tx, struct db_write_item **items, size_t count
     for (size_t i = 0; i < group.other_count; i++)
         if (inbox_apply(tx, group.others[i], err))
             return -1;
-    return move_cursors(&group, err);
+    return settle_answers(&group, err) ? -1 : move_cursors(&group, err);
 }

@@ -15,6 +15,11 @@ struct inbox_result {
     struct err err;                 /* INBOX_REFUSED: why (unknown target of an edit, ...) */
 };
 
+/* Called inside the transaction when `results` are known, perhaps more than once: makes the answer in
+ * write->idempotency fit them. 1: it is another one than before, 0: it was right, -1. On the writer's thread. */
+struct inbox_write;
+typedef int inbox_settle(struct db_session *tx, struct inbox_write *write, struct err *err);
+
 /* A request to store the events of one webhook, batch, poll or row. The caller owns it and
  * everything it points to until `item.done` was called. Messages are stored under
  * `results[i].message_id`, drawn by inbox_prepare. */
@@ -28,6 +33,7 @@ struct inbox_write {
     int64_t row_id;                 /* inbound_rows: the row to delete with it; 0: none */
     const struct idempotency *idempotency;  /* the answer to store with it, or NULL */
     bool replayed;                  /* out: the idempotency key was known; nothing was stored */
+    inbox_settle *settle;           /* with `idempotency`: see there; may be NULL */
     void *prepared;                 /* inbox's own: normalised addresses, keys */
 };
 

@@ -172,6 +172,12 @@ static void put_new(struct op_call *call, const struct receive *receive)
     put_received(call, receive->result.message_id, decided ? MESSAGE_RECEIVED : MESSAGE_PROCESSED, clock_ms());
 }
 
+static void put_duplicate(struct op_call *call, const struct message *first)
+{
+    call->response.status = 200;
+    put_received(call, first->id, (enum message_state)first->state, first->times.received_ms);
+}
+
 /* On a worker again: it was here already. */
 static enum op_done answer_duplicate(struct op_call *call, struct err *err)
 {
@@ -180,9 +186,28 @@ static enum op_done answer_duplicate(struct op_call *call, struct err *err)
 
     if (find_message(call, receive->result.message_id, &first, err) < 0)
         return OP_FAILED;
-    call->response.status = 200;
-    put_received(call, first.id, (enum message_state)first.state, first.times.received_ms);
+    put_duplicate(call, &first);
     return OP_DONE;
+}
+
+/* Under a key the answer is stored by the same commit, so it is made right before that. */
+static int settle_one(struct db_session *tx, struct inbox_write *write, struct err *err)
+{
+    struct receive *receive = (struct receive *)write;
+    struct op_call *call = receive->call;
+    bool is_new = receive->result.outcome == INBOX_STORED;
+    struct message first = { .id = receive->result.message_id, .tenant_id = call->tenant_id };
+
+    if (call->response.status == (is_new ? 201 : 200))
+        return 0;
+    if (is_new)
+        put_new(call, receive);
+    else if (message_get(tx, call->arena, &first, err) < 0)
+        return -1;
+    else
+        put_duplicate(call, &first);
+    op_remember(call);
+    return 1;
 }
 
 /* On the writer's thread, after the commit or the refusal. */
@@ -192,19 +217,12 @@ static void stored(struct db_write_item *item)
 
     if (item->err.code != ERR_NONE)
         op_finish(receive->call, &item->err);
-    else if (receive->result.outcome == INBOX_STORED)
+    else if (receive->write.replayed)
+        op_slow(receive->call, op_replay);
+    else if (receive->result.outcome == INBOX_STORED || receive->write.idempotency)
         op_finish(receive->call, NULL);
     else
         op_slow(receive->call, answer_duplicate);
-}
-
-static enum op_done accept_named(struct op_call *call, struct receive *receive, struct err *err)
-{
-    if (db_submit_wait(call->hub->db, &receive->write.item, err) < 0)
-        return OP_FAILED;
-    if (receive->result.outcome != INBOX_STORED && answer_duplicate(call, err) == OP_FAILED)
-        return OP_FAILED;
-    return keep_answer(call, err);
 }
 
 static enum op_done receive_one(struct op_call *call, struct err *err)
@@ -220,7 +238,8 @@ static enum op_done receive_one(struct op_call *call, struct err *err)
         receive->event.external_id = keep_id(call, 0);
     receive->write = (struct inbox_write){
         .item.done = stored, .tenant_id = call->tenant_id, .channel_id = channel.id, .device_id = call->key.device_id,
-        .events = &receive->event, .count = 1, .results = &receive->result,
+        .events = &receive->event, .count = 1, .results = &receive->result, .idempotency = call->idempotency,
+        .settle = settle_one,
     };
     call->later = receive;
     if (inbox_prepare(call->hub, call->arena, &receive->write, err) < 0)
@@ -231,8 +250,7 @@ static enum op_done receive_one(struct op_call *call, struct err *err)
         return OP_FAILED;
     }
     put_new(call, receive);
-    if (call->idempotency)
-        return accept_named(call, receive, err);
+    op_remember(call);
     return db_submit(call->hub->db, &receive->write.item, err) < 0 ? OP_FAILED : OP_LATER;
 }
 
@@ -260,6 +278,8 @@ static void put_results(struct op_call *call, const struct inbox_write *write)
 {
     int64_t counts[4] = { 0 };
 
+    buf_clear(&call->response.body);
+    call->out = json_writer(&call->response.body);
     for (size_t i = 0; i < write->count; i++)
         counts[write->results[i].outcome]++;
     json_object_begin(&call->out);
@@ -274,27 +294,48 @@ static void put_results(struct op_call *call, const struct inbox_write *write)
     json_object_end(&call->out);
 }
 
+/* A batch on its way; `write` is first, so that settle_batch finds the call. */
+struct receive_many {
+    struct inbox_write write;
+    struct op_call *call;
+};
+
+static int settle_batch(struct db_session *tx, struct inbox_write *write, struct err *err)
+{
+    struct op_call *call = ((struct receive_many *)write)->call;
+
+    (void)tx, (void)err;
+    put_results(call, write);
+    op_remember(call);
+    return 1;
+}
+
 static enum op_done receive_batch(struct op_call *call, struct err *err)
 {
     const struct value *given = field_get(&call->in, "messages");
     struct channel_event *events = arena_array(call->arena, given->count, sizeof *events);
-    struct inbox_write write = { .tenant_id = call->tenant_id, .device_id = call->key.device_id, .events = events,
-                                 .count = given->count };
+    struct receive_many many = { .call = call, .write = {
+        .tenant_id = call->tenant_id, .device_id = call->key.device_id, .events = events, .count = given->count,
+        .results = arena_array(call->arena, given->count, sizeof *many.write.results),
+        .idempotency = call->idempotency, .settle = settle_batch } };
     struct channel channel;
 
     if (choose_channel(call, &channel, err) < 0)
         return OP_FAILED;
-    write.channel_id = channel.id;
-    write.results = arena_array(call->arena, given->count, sizeof *write.results);
+    many.write.channel_id = channel.id;
     for (size_t i = 0; i < given->count; i++) {
         events[i] = event_of(call->arena, given->list[i]);
         if (!events[i].external_id.data)
             events[i].external_id = keep_id(call, i);
     }
-    if (inbox_accept(call->hub, call->arena, &write, err) < 0)
+    op_remember(call);
+    if (inbox_accept(call->hub, call->arena, &many.write, err) < 0)
         return OP_FAILED;
-    put_results(call, &write);
-    return keep_answer(call, err);
+    if (many.write.replayed)
+        return op_replay(call, err);
+    if (!call->idempotency)
+        put_results(call, &many.write);
+    return OP_DONE;
 }
 
 /* --- The table ------------------------------------------------------------------------------------------------- */

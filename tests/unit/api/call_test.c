@@ -246,6 +246,56 @@ static void twins_at_once_are_one(void **state)
     assert_int_equal(world_number("SELECT COUNT(*) FROM devices"), 1);
 }
 
+/* Its answer, which must have this status, in world.arena. */
+static const char *receive_with(int status, const char *key, const char *path, const char *body)
+{
+    struct answer *answer = ask_with(path_of("POST %s", path), world.admin, body,
+                                     path_of("Idempotency-Key: %s\r\n", key));
+
+    assert_int_equal(answer->status, status);
+    return arena_strdup(world.arena, answer->body);
+}
+
+/* Commits of the writer; on PostgreSQL, where others commit too, answers that did not come with their message. */
+static int64_t commits(void)
+{
+    struct db_stats stats;
+
+    if (world.schema[0])
+        return world_number("SELECT COUNT(*) FROM idempotency i WHERE NOT EXISTS (SELECT 1 FROM messages m "
+                            "WHERE m.xmin = i.xmin) AND i.name <> 'k2'");
+    db_stats(world.hub.db, &stats);
+    return stats.groups;
+}
+
+static void a_message_and_its_answer_share_one_commit(void **state)
+{
+    static const char one[] = "/api/v1/messages", many[] = "/api/v1/messages/batch";
+    static const char body[] = "{\"from\":\"+15550100\",\"text\":\"a\",\"id\":\"one\",\"channel\":\"sandbox\"}";
+    static const char batch[] = "{\"messages\":[{\"from\":\"+15550100\",\"text\":\"b\",\"id\":\"two\"}],"
+                                "\"channel\":\"sandbox\"}";
+    int64_t before, each = world.schema[0] ? 0 : 1;
+    const char *first;
+
+    (void)state;
+    /* ids are drawn, the key is noted as used */
+    must_ask(201, "POST /api/v1/messages", world.admin,
+             "{\"from\":\"+15550101\",\"text\":\"x\",\"channel\":\"sandbox\"}");
+    before = commits();
+    first = receive_with(201, "k1", one, body);
+    assert_int_equal(commits() - before, each);
+    assert_string_equal(receive_with(201, "k1", one, body), first);
+    first = receive_with(200, "k2", one, body);
+    assert_int_equal(commits() - before, 2 * each);
+    assert_string_equal(receive_with(200, "k2", one, body), first);
+    first = receive_with(200, "k3", many, batch);
+    assert_non_null(strstr(first, "\"stored\":1"));
+    assert_int_equal(commits() - before, 3 * each);
+    assert_string_equal(receive_with(200, "k3", many, batch), first);
+    assert_int_equal(world_number("SELECT COUNT(*) FROM messages"), 3);
+    assert_int_equal(world_number("SELECT COUNT(*) FROM idempotency"), 3);
+}
+
 static void changes_are_audited_in_the_same_commit(void **state)
 {
     const char *id = text_of(make_device("a"), "id");
@@ -267,7 +317,8 @@ int main(void)
         CASE(bodies_are_checked), CASE(only_json_is_read), CASE(queries_are_checked), CASE(large_bodies_are_413),
         CASE(lists_page), CASE(cursors_are_not_guessed), CASE(the_same_request_is_done_once),
         CASE(another_request_under_the_same_key_is_refused), CASE(a_refusal_is_not_remembered),
-        CASE(twins_at_once_are_one), CASE(changes_are_audited_in_the_same_commit),
+        CASE(twins_at_once_are_one), CASE(a_message_and_its_answer_share_one_commit),
+        CASE(changes_are_audited_in_the_same_commit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
