@@ -163,7 +163,7 @@ static void *run_by_clock(void *arg)
         if (wait_us > LIMIT_POLL_MS * 1000LL)
             wait_us = LIMIT_POLL_MS * 1000LL;
         while (!atomic_load(&workers->stopping) && clock_mono_us() - started_us < wait_us)
-            pause_ms(CLOCK_STEP_MS);
+            pause_ms(wait_us < CLOCK_STEP_MS * 1000LL ? LOOK_PAUSE_MS : CLOCK_STEP_MS);
     }
     return NULL;
 }

@@ -11,6 +11,7 @@
 #include "core/silence.h"
 
 #define SWEEP_MS 5000
+#define SWEEP_MORE_MS 50            /* after a pass that found something: each takes a part of what there is */
 #define EXPIRED_MAX 200
 #define SILENT_MAX 64
 /* at least a day; a client whose clock is off gets another */
@@ -233,7 +234,7 @@ int worker_sweep_step(struct hub *hub, int64_t *next_ms, struct err *err)
 {
     int (*const parts[])(struct hub *, struct err *) = { take_over_sends, join_due,
         expire_messages, inbox_join_late, raise_alarms, fallback_step };
-    int64_t again_ms = clock_ms() + SWEEP_MS;
+    int64_t again_ms;
     int done = 0, decided = queue_recover(hub, JOB_DECIDE, err), forwarded;
 
     forwarded = decided < 0 ? -1 : queue_recover(hub, JOB_WEBHOOK, err);
@@ -245,7 +246,9 @@ int worker_sweep_step(struct hub *hub, int64_t *next_ms, struct err *err)
             return -1;
         done += part;
     }
+    done += decided + forwarded;
+    again_ms = clock_ms() + (done > 0 ? SWEEP_MORE_MS : SWEEP_MS);
     if (again_ms < *next_ms)
         *next_ms = again_ms;
-    return forget(hub, err) ? -1 : done + decided + forwarded;
+    return forget(hub, err) ? -1 : done;
 }

@@ -382,6 +382,35 @@ static void the_only_hub_takes_over_at_once(void **state)
     assert_true(workers_stop(workers, 20000));
 }
 
+/* What was being sent when the process died may have gone out: it is looked up or held, never sent again unasked. */
+static void many_sends_of_a_dead_hub_are_taken_over_at_once(void **state)
+{
+    enum { SENDS = 350 };
+    int64_t held = add_channel("test", NULL), asked = add_channel("lookup", NULL), started_us;
+    struct workers *workers;
+
+    (void)state;
+    if (on_postgres())
+        return;                 /* several hubs: only the lease tells */
+    for (int i = 0; i < SENDS; i++)
+        send_text(i % 2 ? held : asked, arena_printf(arena, "+49%d", 3000 + i), "hi");
+    MUST("UPDATE jobs SET state = 1, attempt = 1, node = %s, lease_until_ms = %lld", "CASE WHEN id % 7 = 0 THEN NULL "
+         "ELSE 'dead' END", (long long)(clock_ms() + 3600000));
+    must("UPDATE messages SET state = 5");
+    must("INSERT INTO attempts (id, tenant_id, message_id, channel_id, attempt, part, outcome, started_ms) "
+         "SELECT id + 900000000, tenant_id, id, channel_id, 1, 0, 0, 1 FROM messages");
+    started_us = clock_mono_us();
+    workers = start();
+    wait_for_count("SELECT count(*) FROM messages WHERE state = 10", SENDS);
+    if (clock_mono_us() - started_us > 4000000)
+        fail_msg("it took %lld ms", (long long)(clock_mono_us() - started_us) / 1000);
+    assert_true(workers_stop(workers, 20000));
+    assert_int_equal(sent_count(), 0);
+    assert_int_equal(number("SELECT count(*) FROM attempts WHERE code = 'lease_expired' AND outcome = 4"), SENDS);
+    assert_int_equal(number("SELECT count(*) FROM jobs WHERE state = 3"), SENDS / 2);
+    assert_int_equal(number("SELECT count(*) FROM jobs WHERE state = 2"), SENDS / 2);
+}
+
 /* --- Single steps ----------------------------------------------------------------------------- */
 
 static int poll_once(int64_t *next_ms)
@@ -526,6 +555,7 @@ int main(void)
             THREADED(a_stuck_send_does_not_stop_the_stop),
         THREADED(a_stuck_agent_does_not_stop_the_stop), THREADED(a_slow_webhook_holds_up_no_other),
             THREADED(the_only_hub_takes_over_at_once),
+        TEST(many_sends_of_a_dead_hub_are_taken_over_at_once),
         THREADED(agents_that_were_not_asked_are_asked_later),
         TEST(polls_with_a_cursor), THREADED(the_poller_polls_by_itself),
         THREADED(a_long_poll_ends_with_the_hub), THREADED(a_failing_poll_is_told),
