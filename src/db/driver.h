@@ -57,6 +57,8 @@ struct db_driver {
     enum db_failure (*begin)(struct db_connection *connection, bool write, struct err *err);
     enum db_failure (*commit)(struct db_connection *connection, struct err *err);
     void (*rollback)(struct db_connection *connection);
+    /* Keep a verified copy of the database as it is at this schema version. NULL: that is its administrator's. */
+    int (*backup)(const char *url, int version, struct err *err);
     /* One statement without parameters or rows, outside the cache; may take LIMIT_MIGRATE_MS. */
     enum db_failure (*script)(struct db_connection *connection, const char *sql, struct err *err);
 

@@ -251,9 +251,31 @@ static int is_recorded(struct db *db, const struct embedded *file, bool *recorde
     return result;
 }
 
+/* What stands in the database is kept before it is changed, once for all files that are to come. */
+static int keep_old(struct db *db, bool *kept, struct err *err)
+{
+    struct db_session *session;
+    int64_t objects = 0;
+    int version, result;
+
+    if (*kept || !db->driver->backup)
+        return 0;
+    *kept = true;
+    session = db_read(db, 0, err);
+    if (!session)
+        return -1;
+    result = db_query_int(session, "SELECT COUNT(*) FROM sqlite_master", DB_NO_ARGS, 0, &objects, err);
+    db_read_end(session);
+    if (result || !objects)
+        return result;
+    version = migrate_version(db, err);
+    return version < 0 ? -1 : db->driver->backup(db->url, version, err);
+}
+
 int migrate(struct db *db, const struct embedded *files, int *applied, struct err *err)
 {
     struct db_session *session = db_read(db, 0, err);
+    bool kept = false;
     int result;
 
     if (applied)
@@ -267,6 +289,8 @@ int migrate(struct db *db, const struct embedded *files, int *applied, struct er
         bool recorded = false;
 
         result = is_recorded(db, files, &recorded, err);
+        if (!result && !recorded)
+            result = keep_old(db, &kept, err);
         if (!result && !recorded)
             result = db_write(db, apply, &one, err);
         if (!result && one.done && applied)

@@ -1,5 +1,6 @@
 /* The SQLite driver. WAL with a sync at every commit; sqlite_log.c says when the log is copied back. */
 #include "db/driver.h"
+#include "db/sqlite_backup.h"
 #include "db/sqlite_log.h"
 #include "db/sqlite_text.h"
 
@@ -550,6 +551,7 @@ const struct db_driver db_sqlite = {
     .begin = sqlite_begin,
     .commit = sqlite_commit,
     .rollback = sqlite_rollback,
+    .backup = sqlite_backup,
     .script = sqlite_script,
     .prepare = sqlite_prepare,
     .finish = sqlite_finish,

@@ -13,6 +13,7 @@
 #include "db/db.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,14 +88,12 @@ static inline struct db *open_fresh(void)
 static inline void remove_fixture(void)
 {
     if (fixture.folder[0]) {
-        static const char *const names[] = { "hub.db", "hub.db-wal", "hub.db-shm", "extra.db" };
+        DIR *folder = opendir(fixture.folder);
+        struct dirent *entry;
 
-        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-            char path[128];
-
-            snprintf(path, sizeof path, "%s/%s", fixture.folder, names[i]);
-            unlink(path);
-        }
+        while (folder && (entry = readdir(folder)))
+            unlinkat(dirfd(folder), entry->d_name, entry->d_type == DT_DIR ? AT_REMOVEDIR : 0);
+        closedir(folder);
         rmdir(fixture.folder);
     } else if (fixture.schema[0]) {
         char sql[128];
