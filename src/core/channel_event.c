@@ -63,6 +63,7 @@ int events_add(struct events *events, const struct channel_event *event, struct 
     copy->type = str_nfc(arena, event->type);
     copy->reply_to = str_nfc(arena, event->reply_to);
     copy->metadata = str_nfc(arena, event->metadata);
+    copy->segment = cut(str_nfc(arena, event->segment), LIMIT_NAME_BYTES);
     copy->code = cut(str_nfc(arena, event->code), LIMIT_NAME_BYTES);
     copy->hint = cut(str_nfc(arena, event->hint), LIMIT_HINT_BYTES);
     copy->key = str_nfc(arena, event->key);

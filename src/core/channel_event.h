@@ -56,6 +56,9 @@ struct channel_event {
                                      * provider echoes it: names the message before, or without, its external id,
                                      * and gives it that id */
     struct str code, hint;          /* CHANNEL_RECEIPT failed */
+    struct str segment;             /* CHANNEL_RECEIPT delivered, where each SMS of a long text has its own: a mark
+                                     * that tells them apart; absent: it speaks of all */
+    int64_t segments;               /* CHANNEL_RECEIPT: how many SMS the text became; 0: not said */
 };
 
 /* A list that a driver appends to; everything is copied into the list's arena. */

@@ -67,6 +67,8 @@ static int check_event(const struct channel_event *event, struct err *err)
         return err_field(err, "external_id", "Which message is meant is not said.");
     if (event->kind == CHANNEL_RECEIPT && !receipt_may_say(event->state))
         return err_field(err, "state", "A receipt says sent, delivered, read or failed.");
+    if (event->segments < 0 || event->segments > LIMIT_SEGMENTS_PER_PART)
+        return err_field(err, "segments", "A part has at most %d segments.", LIMIT_SEGMENTS_PER_PART);
     return 0;
 }
 

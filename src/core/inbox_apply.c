@@ -16,7 +16,8 @@ static int apply_receipt(struct db_session *tx, struct inbox_line *line, struct 
     const struct channel_event *event = line->event;
     struct receipt receipt = { .tenant_id = line->write->tenant_id,
         .channel_id = line->write->channel_id, .external_id = event->external_id,
-        .state = event->state, .code = event->code, .hint = event->hint, .at_ms = now_ms(line) };
+        .state = event->state, .code = event->code, .hint = event->hint, .at_ms = now_ms(line),
+        .segment = event->segment, .segments = event->segments };
     enum receipt_effect effect = receipt_apply(tx, &receipt, &line->result->message_id, err);
 
     if (effect == RECEIPT_FAILED)

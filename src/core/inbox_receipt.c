@@ -2,7 +2,9 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "core/arrival.h"
 #include "core/inbox.h"
+#include "core/split.h"
 
 #define TRIES 3 /* another transaction may move the message at the same moment */
 #define JOIN_ROWS 500
@@ -11,7 +13,7 @@
 /* The message that a provider's id names, and which of its parts. */
 struct target {
     struct message message;
-    int64_t part;
+    int64_t part, attempt_id;       /* attempt 0: it was not sent from here */
 };
 
 static int read_target(struct db_rows *rows, struct target *out, struct err *err)
@@ -27,6 +29,7 @@ static int read_target(struct db_rows *rows, struct target *out, struct err *err
     out->message.state = db_col_int(rows, 4);
     out->message.parts = db_col_int(rows, 5);
     out->part = db_col_int(rows, 6);
+    out->attempt_id = db_col_int(rows, 7);
     out->message.direction = MESSAGE_OUT;
     db_rows_end(rows);
     return 1;
@@ -38,7 +41,7 @@ static int find_target(struct db_session *tx, const struct receipt *receipt, str
                        struct err *err)
 {
     int found = read_target(db_query(tx,
-        "SELECT m.id, m.tenant_id, m.conversation_id, m.channel_id, m.state, m.parts, a.part "
+        "SELECT m.id, m.tenant_id, m.conversation_id, m.channel_id, m.state, m.parts, a.part, a.id "
         "FROM attempts a JOIN messages m ON m.id = a.message_id WHERE a.tenant_id = $1 "
         "AND a.channel_id = $2 AND a.external_id = $3 ORDER BY a.id DESC LIMIT 1",
         DB_ARGS(db_int(receipt->tenant_id), db_int(receipt->channel_id),
@@ -47,8 +50,8 @@ static int find_target(struct db_session *tx, const struct receipt *receipt, str
     if (found)
         return found;
     return read_target(db_query(tx,
-        "SELECT m.id, m.tenant_id, m.conversation_id, m.channel_id, m.state, m.parts, m.parts - 1 "
-        "FROM messages m WHERE m.tenant_id = $1 AND m.channel_id = $2 AND m.direction = 1 "
+        "SELECT m.id, m.tenant_id, m.conversation_id, m.channel_id, m.state, m.parts, m.parts - 1, "
+        "0 FROM messages m WHERE m.tenant_id = $1 AND m.channel_id = $2 AND m.direction = 1 "
         "AND m.external_id = $3",
         DB_ARGS(db_int(receipt->tenant_id), db_int(receipt->channel_id),
                 db_text(receipt->external_id)), err), out, err);
@@ -62,15 +65,21 @@ static int end_waiting(struct db_session *tx, const struct message *message, str
                    "AND state IN (2, 3)", DB_ARGS(db_int(message->id)), err) < 0 ? -1 : 0;
 }
 
+static struct str hint_of(struct db_session *tx, const struct target *target, const struct receipt *receipt)
+{
+    return split_hint(db_arena(tx), target->part, target->message.parts, receipt->hint);
+}
+
 /* 1 moved, 0 not, -1 failed. */
-static int advance(struct db_session *tx, const struct message *message,
+static int advance(struct db_session *tx, const struct target *target,
                    const struct receipt *receipt, enum message_state to, struct err *err)
 {
+    const struct message *message = &target->message;
     enum message_state from = (enum message_state)message->state;
     bool failed = to == MESSAGE_FAILED;
     struct message_change change = { .to = to, .at_ms = receipt->at_ms,
         .error_code = failed ? receipt->code : STR(""),
-        .error_hint = failed ? receipt->hint : STR("") };
+        .error_hint = failed ? hint_of(tx, target, receipt) : STR("") };
     int moved = message_advance(tx, message, from, &change, err);
 
     if (moved != 1 || from != MESSAGE_UNKNOWN)
@@ -80,19 +89,67 @@ static int advance(struct db_session *tx, const struct message *message,
 
 /* A message that was reported failed and is read after all was delivered first; so the end is the
  * same in whatever order the receipts come. */
-static int move_up(struct db_session *tx, struct message *message, const struct receipt *receipt,
-                   struct err *err)
+static int move_up(struct db_session *tx, struct target *target, const struct receipt *receipt,
+                   enum message_state to, struct err *err)
 {
     int moved;
 
-    if (message->state == MESSAGE_FAILED && receipt->state == MESSAGE_READ) {
-        moved = advance(tx, message, receipt, MESSAGE_DELIVERED, err);
+    if (target->message.state == MESSAGE_FAILED && to == MESSAGE_READ) {
+        moved = advance(tx, target, receipt, MESSAGE_DELIVERED, err);
         if (moved != 1)
             return moved;
-        message->state = MESSAGE_DELIVERED;
+        target->message.state = MESSAGE_DELIVERED;
     }
-    return advance(tx, message, receipt, receipt->state, err);
+    return advance(tx, target, receipt, to, err);
 }
+
+/* --- Parts ------------------------------------------------------------------------------------ */
+
+#define NOTHING MESSAGE_RECEIVED    /* a receipt that says nothing of the whole message (yet) */
+
+/* 1 something new is known of the part, 0 not, -1. */
+static int note(struct db_session *tx, const struct target *target, const struct receipt *receipt,
+                struct err *err)
+{
+    const struct arrival arrival = { .tenant_id = receipt->tenant_id,
+        .attempt_id = target->attempt_id, .segment = receipt->segment, .state = receipt->state,
+        .at_ms = receipt->at_ms };
+    int64_t state;
+    int cut;
+
+    /* the other parts' receipts may come to other nodes at this moment: one after the other */
+    if (db_query_int(tx, "SELECT state FROM messages WHERE id = $1 FOR UPDATE",
+                     DB_ARGS(db_int(target->message.id)), 0, &state, err))
+        return -1;
+    cut = receipt->segments > 0
+        ? arrival_note_segments(tx, target->attempt_id, receipt->segments, err) : 0;
+    if (cut < 0 || receipt->state == MESSAGE_SENT)
+        return cut;
+    return arrival_note(tx, &arrival, err);
+}
+
+/* What the receipt of a part makes of the message; `*news` when it was not known. -1 on failure. */
+static int whole_state(struct db_session *tx, const struct target *target,
+                       const struct receipt *receipt, bool *news, struct err *err)
+{
+    bool is_last = target->part >= target->message.parts - 1;
+    int noted, state;
+
+    if (receipt->state == MESSAGE_FAILED)
+        return MESSAGE_FAILED;
+    if (!target->attempt_id || (target->message.parts <= 1 && !receipt->segment.len && !receipt->segments))
+        return is_last ? (int)receipt->state : NOTHING;
+    noted = note(tx, target, receipt, err);
+    if (noted < 0)
+        return -1;
+    *news |= noted > 0;
+    if (receipt->state == MESSAGE_SENT && !noted)
+        return is_last ? MESSAGE_SENT : NOTHING;
+    state = arrival_state(tx, target->message.id, target->message.parts, err);
+    return state == MESSAGE_SENT && !is_last ? NOTHING : state;
+}
+
+/* --- One receipt ------------------------------------------------------------------------------ */
 
 bool receipt_may_say(enum message_state state)
 {
@@ -100,42 +157,53 @@ bool receipt_may_say(enum message_state state)
         || state == MESSAGE_FAILED;
 }
 
+/* 1 moved, 0 not, -1 failed. */
+static int apply(struct db_session *tx, struct target *target, const struct receipt *receipt,
+                 bool *news, struct err *err)
+{
+    enum message_state state = (enum message_state)target->message.state;
+    int to = receipt_may_say(receipt->state) ? whole_state(tx, target, receipt, news, err) : NOTHING;
+
+    if (to < 0 || to == NOTHING)
+        return to < 0 ? -1 : 0;
+    if (!message_may(MESSAGE_OUT, state, (enum message_state)to)
+        && !(state == MESSAGE_FAILED && to == MESSAGE_READ))
+        return 0;
+    return move_up(tx, target, receipt, (enum message_state)to, err);
+}
+
 enum receipt_effect receipt_apply(struct db_session *tx, const struct receipt *receipt,
                                   int64_t *message_id, struct err *err)
 {
     struct target target = { 0 };
     int moved = 0, found = 0;
+    bool news = false;
 
     for (int i = 0; i < TRIES && !moved; i++) {
-        enum message_state state;
+        int64_t before = target.message.state;
 
         found = find_target(tx, receipt, &target, err);
-        if (found != 1)
+        if (found != 1 || (i > 0 && target.message.state == before))
             break;
-        state = (enum message_state)target.message.state;
-        if (!receipt_may_say(receipt->state)
-            || (receipt->state != MESSAGE_FAILED && target.part < target.message.parts - 1))
-            break;
-        if (!message_may(MESSAGE_OUT, state, receipt->state)
-            && !(state == MESSAGE_FAILED && receipt->state == MESSAGE_READ))
-            break;
-        moved = move_up(tx, &target.message, receipt, err);
+        moved = apply(tx, &target, receipt, &news, err);
     }
     if (message_id)
         *message_id = found == 1 ? target.message.id : 0;
     if (found < 0 || moved < 0)
         return RECEIPT_FAILED;
-    return !found ? RECEIPT_EARLY : moved ? RECEIPT_APPLIED : RECEIPT_UNCHANGED;
+    return !found ? RECEIPT_EARLY : moved || news ? RECEIPT_APPLIED : RECEIPT_UNCHANGED;
 }
 
 int receipt_keep(struct db_session *tx, const struct receipt *receipt, struct err *err)
 {
     return db_exec(tx,
-        "INSERT INTO early_receipts (tenant_id, channel_id, external_id, state, at_ms, code, hint) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+        "INSERT INTO early_receipts (tenant_id, channel_id, external_id, state, at_ms, code, hint, "
+        "segment, segments) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
         DB_ARGS(db_int(receipt->tenant_id), db_int(receipt->channel_id),
                 db_text(receipt->external_id), db_int(receipt->state), db_int(receipt->at_ms),
-                db_text(receipt->code), db_text(receipt->hint)), err) < 0 ? -1 : 0;
+                db_text(receipt->code), db_text(receipt->hint),
+                db_text(receipt->segment.data ? receipt->segment : STR("")),
+                db_int(receipt->segments)), err) < 0 ? -1 : 0;
 }
 
 /* --- Late joining ----------------------------------------------------------------------------- */
@@ -156,8 +224,8 @@ static int read_late(struct db_session *tx, struct receipt *out, size_t *count, 
 {
     struct arena *arena = db_arena(tx);
     struct db_rows *rows = db_query(tx,
-        "SELECT e.tenant_id, e.channel_id, e.external_id, e.state, e.at_ms, e.code, e.hint "
-        "FROM early_receipts e WHERE " NAMED " ORDER BY e.state LIMIT $1",
+        "SELECT e.tenant_id, e.channel_id, e.external_id, e.state, e.at_ms, e.code, e.hint, "
+        "e.segment, e.segments FROM early_receipts e WHERE " NAMED " ORDER BY e.state LIMIT $1",
         DB_ARGS(db_int(JOIN_ROWS)), err);
     int found = -1;
 
@@ -172,6 +240,8 @@ static int read_late(struct db_session *tx, struct receipt *out, size_t *count, 
         receipt->at_ms = db_col_int(rows, 4);
         receipt->code = copy_text(arena, db_col_text(rows, 5));
         receipt->hint = copy_text(arena, db_col_text(rows, 6));
+        receipt->segment = copy_text(arena, db_col_text(rows, 7));
+        receipt->segments = db_col_int(rows, 8);
     }
     return found < 0 ? -1 : 0;
 }
@@ -190,9 +260,10 @@ static int join_tx(struct db_session *tx, void *arg, struct err *err)
 
         if (effect == RECEIPT_FAILED
             || db_exec(tx, "DELETE FROM early_receipts WHERE tenant_id = $1 AND channel_id = $2 "
-                       "AND external_id = $3 AND state = $4",
+                       "AND external_id = $3 AND state = $4 AND segment = $5",
                        DB_ARGS(db_int(late[i].tenant_id), db_int(late[i].channel_id),
-                               db_text(late[i].external_id), db_int(late[i].state)), err) < 0)
+                               db_text(late[i].external_id), db_int(late[i].state),
+                               db_text(late[i].segment)), err) < 0)
             return -1;
         *applied += effect == RECEIPT_APPLIED;
     }

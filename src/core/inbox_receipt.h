@@ -6,6 +6,8 @@
 struct receipt {
     int64_t tenant_id, channel_id, at_ms;
     struct str external_id, code, hint;
+    struct str segment;             /* which SMS of the part it speaks of, by a mark of the provider's; empty: all */
+    int64_t segments;               /* of how many SMS the part is, 0: not said */
     enum message_state state;       /* sent, delivered, read, failed */
 };
 
@@ -19,8 +21,9 @@ enum receipt_effect {
 /* Is it one of the four states that a receipt can tell? */
 bool receipt_may_say(enum message_state state);
 
-/* Move the message up, never down: the order in which receipts come does not matter. Of a message in
- * parts, "delivered" and "read" count for its last part, "failed" for any. `*message_id` (may be
+/* Move the message up, never down: the order in which receipts come does not matter. A message in
+ * parts is "delivered" or "read" when all its parts and their segments are (core/arrival.h), "sent" with its last
+ * part, and "failed" with any, whose number its hint says. `*message_id` (may be
  * NULL) is the message found, 0 when early. */
 enum receipt_effect receipt_apply(struct db_session *tx, const struct receipt *receipt,
                                   int64_t *message_id, struct err *err);

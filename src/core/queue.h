@@ -1,5 +1,4 @@
-/* queue.h - the durable jobs: claim with a lease, finish, and the lanes that keep conversations in
- * order.
+/* queue.h - the durable jobs: claim with a lease, finish, and the lanes that keep conversations in order.
  *
  * What a row of `jobs` says (DESIGN.md 6):
  *   lane, lane_seq  jobs of one kind and lane run one after the other, in order of lane_seq
@@ -132,6 +131,7 @@ struct queue_finish {
     int64_t next_attempt_id;        /* NEXT_PART */
     int64_t audit_id;               /* the message fails: of its line in the audit */
     bool part_done;                 /* the provider has this part */
+    enum message_state part_settled;    /* of several parts: delivered or read, when its answer said so */
     bool moves;                     /* the message changes state to change.to, then to `settled` */
     struct message_change change;
     enum message_state settled;     /* MESSAGE_RECEIVED: nothing more is known */

@@ -267,6 +267,22 @@ static int settle_messages(const struct group *group, struct err *err)
     return message_set_advance(group->tx, moves, n, err);
 }
 
+/* What an answer told of one part of several counts like its receipt. */
+static int settle_parts(const struct group *group, struct err *err)
+{
+    for (size_t i = 0; i < group->count; i++) {
+        const struct queue_finish *finish = group->items[i];
+        const struct receipt receipt = { .tenant_id = finish->send->tenant_id,
+            .channel_id = finish->send->channel_id, .at_ms = finish->now_ms,
+            .external_id = finish->tried.external_id, .state = finish->part_settled };
+        if (!finish->part_settled || !finish->tried.external_id.len)
+            continue;
+        if (receipt_apply(group->tx, &receipt, NULL, err) == RECEIPT_FAILED)
+            return -1;
+    }
+    return 0;
+}
+
 static int audit_failures(const struct group *group, struct err *err)
 {
     char object[ID_TEXT_BYTES];
@@ -288,7 +304,7 @@ static int audit_failures(const struct group *group, struct err *err)
 
 /* --- Receipts that came before the answer ----------------------------------------------------- */
 
-#define EARLY_MAX 32
+#define EARLY_MAX 128
 
 /* Those that name any part of the message. */
 static int read_early(const struct group *group, const struct queue_finish *finish,
@@ -297,7 +313,7 @@ static int read_early(const struct group *group, const struct queue_finish *fini
 {
     struct arena *arena = db_arena(group->tx);
     struct db_rows *rows = db_query(group->tx,
-        "SELECT e.state, e.at_ms, e.code, e.hint, e.external_id FROM attempts a JOIN "
+        "SELECT e.state, e.at_ms, e.code, e.hint, e.external_id, e.segment, e.segments FROM attempts a JOIN "
         "early_receipts e ON e.tenant_id = a.tenant_id AND e.channel_id = a.channel_id AND "
         "e.external_id = a.external_id WHERE a.message_id = $1 ORDER BY e.state LIMIT $2",
         DB_ARGS(db_int(finish->send->message_id), db_int(EARLY_MAX)), err);
@@ -308,13 +324,15 @@ static int read_early(const struct group *group, const struct queue_finish *fini
         return -1;
     while ((more = db_next(rows, err)) == 1) {
         struct str code = db_col_text(rows, 2), hint = db_col_text(rows, 3),
-            id = db_col_text(rows, 4);
+            id = db_col_text(rows, 4), segment = db_col_text(rows, 5);
         out[(*count)++] = (struct receipt){ .tenant_id = finish->send->tenant_id,
             .channel_id = finish->send->channel_id,
                 .state = (enum message_state)db_col_int(rows, 0),
             .at_ms = db_col_int(rows, 1), .code = { str_dup(arena, code), code.len },
             .hint = { str_dup(arena, hint), hint.len },
-                .external_id = { str_dup(arena, id), id.len } };
+                .external_id = { str_dup(arena, id), id.len },
+            .segment = { str_dup(arena, segment), segment.len },
+            .segments = db_col_int(rows, 6) };
     }
     return more;
 }
@@ -427,7 +445,7 @@ static int run_finishes(struct db_session *tx, struct db_write_item **items, siz
     if (lock_lanes(&group, err) || fence(&group, err))
         return -1;
     if (end_attempts(&group, err) || start_parts(&group, err) || move_messages(&group, err) ||
-        settle_messages(&group, err) || apply_early_receipts(&group, err) ||
+        settle_messages(&group, err) || settle_parts(&group, err) || apply_early_receipts(&group, err) ||
             audit_failures(&group, err) ||
         note_channels(&group, err))
         return -1;

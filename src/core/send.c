@@ -188,7 +188,7 @@ static void settle(struct sending *s, const struct send_result *result)
 
     if (now == MESSAGE_FAILED) {
         s->settled_code = result->code;
-        s->settled_hint = result->hint;
+        s->settled_hint = split_hint(s->arena, s->send.part, s->parts, result->hint);
     }
     if (s->send.part == 0 || now == MESSAGE_FAILED)
         s->settled = now;
@@ -196,9 +196,18 @@ static void settle(struct sending *s, const struct send_result *result)
         s->settled = now;
 }
 
+/* What the answer said of one part of several, where it is more than that the provider has it; else 0. */
+static enum message_state part_settled(const struct sending *s, const struct tried *tried)
+{
+    enum message_state settled = tried->result.settled;
+
+    return s->parts > 1 && (settled == MESSAGE_DELIVERED || settled == MESSAGE_READ) ? settled : 0;
+}
+
 static void set_done(struct sending *s, struct queue_finish *finish, const struct tried *tried)
 {
     finish->part_done = true;
+    finish->part_settled = part_settled(s, tried);
     if (tried->is_lookup && s->send.part + 1 < s->parts) {
         finish->end = QUEUE_AGAIN;      /* that part is there; the others follow in their turn */
         finish->due_ms = finish->now_ms;
@@ -259,6 +268,8 @@ static void conclude(struct sending *s, struct queue_finish *finish, const struc
     if (next.step == RETRY_LOOK_UP || next.step == RETRY_HOLD)
         /* what to do weighs more than what was answered */
         finish->change.error_hint = str_c(next.hint);
+    if (next.step == RETRY_FAIL)
+        finish->change.error_hint = split_hint(s->arena, s->send.part, s->parts, finish->change.error_hint);
     finish->moves = finish->change.to != (enum message_state)s->send.state;
 }
 
@@ -282,6 +293,7 @@ static int next_part(struct sending *s, const struct tried *tried, struct err *e
 
     finish.tried = attempt_of(tried);
     finish.part_done = true;
+    finish.part_settled = part_settled(s, tried);
     finish.worked = true;
     finish.next_attempt_id = ids_next(s->hub->ids, err);
     if (finish.next_attempt_id < 0 || submit(s, &finish, err))

@@ -1,5 +1,7 @@
 #include "core/split.h"
 
+#include "base/arena.h"
+#include "base/limits.h"
 #include "core/channel.h"
 
 #include <stdint.h>
@@ -122,4 +124,18 @@ struct split_segments split_segments(struct str text)
     if (out.segments > 1)
         pack(text, gsm, gsm ? GSM_JOINED : UCS_JOINED, &out);
     return out;
+}
+
+struct str split_hint(struct arena *arena, int64_t part, int64_t parts, struct str hint)
+{
+    struct str whole;
+
+    if (parts <= 1)
+        return hint;
+    if (!hint.len)
+        hint = STR("It failed.");
+    whole = str_c(arena_printf(arena, "Part %lld of %lld: %.*s", (long long)part + 1, (long long)parts, STR_FMT(hint)));
+    if (whole.len >= LIMIT_HINT_BYTES)
+        whole.len = str_utf8_prefix((struct str){ whole.data, LIMIT_HINT_BYTES - 1 });
+    return whole;
 }

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+struct arena;
 struct channel_driver;
 
 /* Cut the next part off `*rest`: at a grapheme boundary, if possible behind white space, at most the
@@ -15,6 +16,10 @@ bool split_next(const struct channel_driver *driver, struct str *rest, struct st
 /* How many parts a text has on this kind of channel, and part `index` of them (0-based). */
 int split_count(const struct channel_driver *driver, struct str text);
 struct str split_part(const struct channel_driver *driver, struct str text, int index);
+
+/* What to say of a failure of one part (0-based): "Part 2 of 3: " and the hint, in the arena; the hint itself when
+ * there is one part only. */
+struct str split_hint(struct arena *arena, int64_t part, int64_t parts, struct str hint);
 
 /* What a text is as SMS: GSM-7 when every character is in its alphabet, else UCS-2. */
 struct split_segments {

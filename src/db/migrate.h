@@ -14,7 +14,7 @@ extern const struct embedded migrations[];
  * is "-- only: postgres" or "-- only: sqlite" runs on that database alone. Statements end with ";" at the end of a
  * line (outside $$ ... $$). Refuses, naming the cure: a checksum that differs from the one recorded, a schema newer
  * than the program. SQLite: a database that holds something is copied before (db/sqlite_backup.h), and without that
- * copy nothing is changed. PostgreSQL: under an advisory lock, with lock_timeout 2 s. `applied` (may be NULL) counts. */
+ * copy nothing changes. PostgreSQL: under an advisory lock, with lock_timeout 2 s. `applied` (may be NULL) counts. */
 int migrate(struct db *db, const struct embedded *files, int *applied, struct err *err);
 
 /* The number of the newest migration recorded (0: none). -1 on failure. */

@@ -102,7 +102,8 @@ static int check_pages(const struct copying *copying, sqlite3 *handle, struct er
         result = refuse_handle(err, handle, copying->half);
     } else {
         said = (const char *)sqlite3_column_text(statement, 0);
-        result = said && !strcmp(said, "ok") ? 0 : refuse(err, ERR_UNAVAILABLE, "the copy is damaged", said ? said : "");
+        result = said && !strcmp(said, "ok") ? 0
+                                              : refuse(err, ERR_UNAVAILABLE, "the copy is damaged", said ? said : "");
     }
     sqlite3_finalize(statement);
     if (result && err->code == ERR_UNAVAILABLE && strstr(err->detail, "damaged"))

@@ -179,6 +179,7 @@ static struct str event_value(const struct trial *trial, const struct channel_ev
         { "reply_to", event->reply_to }, { "metadata", event->metadata }, { "code", event->code },
         { "hint", event->hint },         { "key", event->key },           { "alias", event->aliases[0] },
         { "alias2", event->aliases[1] }, { "alias3", event->aliases[2] },
+        { "segment", event->segment },
     };
 
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
@@ -186,6 +187,8 @@ static struct str event_value(const struct trial *trial, const struct channel_ev
             return texts[i].value;
     if (str_is(name, "provider_ms"))
         return number_text(trial->arena, event->provider_ms);
+    if (str_is(name, "segments"))
+        return number_text(trial->arena, event->segments);
     if (str_is(name, "offset_min"))
         return number_text(trial->arena, event->offset_min);
     if (str_is(name, "history"))

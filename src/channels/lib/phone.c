@@ -212,6 +212,7 @@ int phone_add_receipt(const struct phone_receipt *receipt, struct events *events
 {
     struct channel_event event = { .kind = CHANNEL_RECEIPT,
                                    .external_id = receipt->id,
+                                   .segment = receipt->segment,
                                    .state = receipt->state };
     int offset_min = 0;
 
@@ -219,6 +220,8 @@ int phone_add_receipt(const struct phone_receipt *receipt, struct events *events
         return err_set(err, ERR_MALFORMED, "The receipt names no message.");
     clock_parse(receipt->at, &event.provider_ms, &offset_min);
     event.offset_min = offset_min;
+    if (receipt->segments > 0 && receipt->segments <= LIMIT_SEGMENTS_PER_PART)
+        event.segments = receipt->segments;
     if (receipt->state == MESSAGE_FAILED) {
         event.code = receipt->reason.len ? receipt->reason : STR("failed");
         event.hint = str_c(phone_failure_hint(receipt->reason));

@@ -53,6 +53,8 @@ int phone_add_text(const struct channel *channel, const struct phone_text *text,
 /* Append a receipt: `reason` is the app's word for a failure. */
 struct phone_receipt {
     struct str id, reason, at;
+    struct str segment; /* delivered: what tells the SMS of a long text apart; absent: all of them */
+    int64_t segments;   /* of how many it is made; 0: not said */
     enum message_state state;
 };
 int phone_add_receipt(const struct phone_receipt *receipt, struct events *events, struct err *err);

@@ -113,8 +113,12 @@ static int add_receipt(const struct json *body, enum message_state state, const 
         .at = json_text(json_get(payload, time)),
         .state = state,
         .reason = json_text(json_get(payload, "reason")),
+        .segments = json_int(json_get(payload, "partsCount"), 0),
     };
 
+    /* it comes once per SMS and names none; a repetition has the same time, also of a second registration */
+    if (state == MESSAGE_DELIVERED)
+        receipt.segment = receipt.at.len ? receipt.at : json_text(json_get(body, "id"));
     if (strcmp(time, "cancelledAt") == 0)
         receipt.reason = STR("cancelled");
     return phone_add_receipt(&receipt, events, err);
@@ -135,8 +139,7 @@ static int add_event(const struct channel *channel, const struct json *body, str
         return add_mms_notice(channel, body, events, err);
     if (str_is(event, "sms:sent"))
         return add_receipt(body, MESSAGE_SENT, "sentAt", events, err);
-    if (str_is(event, "sms:delivered")) /* comes once per part; a state never moves down, so repeats
-                                           are harmless */
+    if (str_is(event, "sms:delivered"))
         return add_receipt(body, MESSAGE_DELIVERED, "deliveredAt", events, err);
     if (str_is(event, "sms:failed"))
         return add_receipt(body, MESSAGE_FAILED, "failedAt", events, err);

@@ -174,13 +174,13 @@ static void waits_for_a_message_that_is_not_named_yet(void **state)
     assert_int_equal(number("SELECT COUNT(*) FROM early_receipts"), 0);
 }
 
-static void counts_the_last_part_and_any_failure(void **state)
+/* A message whose text went out in so many parts, the provider's ids "part0", ... */
+static int64_t sent_in_parts(int parts)
 {
     int64_t id = sent_message(NULL, MESSAGE_SENT);
     char sql[300];
 
-    (void)state;
-    for (int part = 0; part < 3; part++) {
+    for (int part = 0; part < parts; part++) {
         snprintf(
             sql, sizeof sql,
             "INSERT INTO attempts (id, tenant_id, message_id, channel_id, attempt, part, outcome, "
@@ -188,16 +188,116 @@ static void counts_the_last_part_and_any_failure(void **state)
             900 + part, (long long)id, (long long)channel_id, part, part);
         must(sql);
     }
-    must("UPDATE messages SET parts = 3");
-    assert_int_equal(receipt("part0", MESSAGE_DELIVERED).outcome, INBOX_DUPLICATE);
-    assert_int_equal(receipt("part1", MESSAGE_READ).outcome, INBOX_DUPLICATE);
-    assert_int_equal(state_of(id), MESSAGE_SENT);
+    snprintf(sql, sizeof sql, "UPDATE messages SET parts = %d", parts);
+    must(sql);
+    return id;
+}
+
+static void a_message_is_delivered_when_all_its_parts_are(void **state)
+{
+    int64_t id = sent_in_parts(3);
+
+    (void)state;
     assert_int_equal(receipt("part2", MESSAGE_DELIVERED).outcome, INBOX_STORED);
+    assert_int_equal(state_of(id), MESSAGE_SENT);
+    assert_int_equal(receipt("part2", MESSAGE_DELIVERED).outcome, INBOX_DUPLICATE);
+    assert_int_equal(receipt("part0", MESSAGE_READ).outcome, INBOX_STORED);
+    assert_int_equal(receipt("part0", MESSAGE_DELIVERED).outcome, INBOX_DUPLICATE);
+    assert_int_equal(state_of(id), MESSAGE_SENT);
+    assert_int_equal(receipt("part1", MESSAGE_DELIVERED).outcome, INBOX_STORED);
     assert_int_equal(state_of(id), MESSAGE_DELIVERED);
-    must("UPDATE messages SET state = 6");
-    assert_int_equal(receipt("part0", MESSAGE_FAILED).outcome, INBOX_STORED);
-    assert_int_equal(
-        number("SELECT COUNT(*) FROM messages WHERE state = 11 AND error_code = '30003'"), 1);
+    receipt("part1", MESSAGE_READ);
+    assert_int_equal(state_of(id), MESSAGE_DELIVERED);
+    receipt("part2", MESSAGE_READ);
+    assert_int_equal(state_of(id), MESSAGE_READ);
+}
+
+static void a_failed_part_fails_the_message_and_is_named(void **state)
+{
+    int64_t id = sent_in_parts(3);
+
+    (void)state;
+    receipt("part0", MESSAGE_DELIVERED);
+    assert_int_equal(receipt("part1", MESSAGE_FAILED).outcome, INBOX_STORED);
+    receipt("part2", MESSAGE_DELIVERED);
+    assert_int_equal(state_of(id), MESSAGE_FAILED);
+    assert_int_equal(number("SELECT COUNT(*) FROM messages WHERE error_code = '30003' "
+                            "AND error_hint LIKE 'Part 2 of 3: %'"), 1);
+    /* it went through after all */
+    assert_int_equal(receipt("part1", MESSAGE_DELIVERED).outcome, INBOX_STORED);
+    assert_int_equal(state_of(id), MESSAGE_DELIVERED);
+}
+
+/* A second try of the whole message begins anew. */
+static void receipts_of_an_earlier_try_do_not_count(void **state)
+{
+    int64_t id = sent_in_parts(2);
+
+    (void)state;
+    receipt("part0", MESSAGE_DELIVERED);
+    must("INSERT INTO attempts (id, tenant_id, message_id, channel_id, attempt, part, outcome, external_id, "
+         "started_ms) SELECT id + 50, tenant_id, message_id, channel_id, 2, part, 1, "
+         "'again' || CAST(part AS TEXT), 2 FROM attempts");
+    receipt("again1", MESSAGE_DELIVERED);
+    assert_int_equal(state_of(id), MESSAGE_SENT);
+    receipt("again0", MESSAGE_DELIVERED);
+    assert_int_equal(state_of(id), MESSAGE_DELIVERED);
+}
+
+static struct inbox_result segment_receipt(const char *external_id, enum message_state state,
+                                           const char *segment, int64_t segments)
+{
+    return receive(channel_id, (struct channel_event){ .kind = CHANNEL_RECEIPT,
+        .external_id = str_c(external_id), .state = state, .segment = str_c(segment),
+        .segments = segments });
+}
+
+static void a_part_is_delivered_when_all_its_segments_are(void **state)
+{
+    int64_t id = sent_in_parts(1);
+
+    (void)state;
+    assert_int_equal(segment_receipt("part0", MESSAGE_SENT, NULL, 3).outcome, INBOX_STORED);
+    assert_int_equal(segment_receipt("part0", MESSAGE_DELIVERED, "10:00:01", 0).outcome, INBOX_STORED);
+    assert_int_equal(segment_receipt("part0", MESSAGE_DELIVERED, "10:00:01", 0).outcome, INBOX_DUPLICATE);
+    assert_int_equal(segment_receipt("part0", MESSAGE_DELIVERED, "10:00:02", 0).outcome, INBOX_STORED);
+    assert_int_equal(state_of(id), MESSAGE_SENT);
+    assert_int_equal(segment_receipt("part0", MESSAGE_DELIVERED, "10:00:03", 0).outcome, INBOX_STORED);
+    assert_int_equal(state_of(id), MESSAGE_DELIVERED);
+    assert_int_equal(segment_receipt("part0", MESSAGE_SENT, NULL, 9999).outcome, INBOX_REFUSED);
+}
+
+/* Until the phone says into how many SMS it cut the text, they are counted here. */
+static void segments_are_counted_where_nobody_says(void **state)
+{
+    int64_t id = sent_in_parts(1);
+    char sql[500];
+
+    (void)state;
+    snprintf(sql, sizeof sql, "UPDATE messages SET text = '%0200d'", 7);
+    must(sql);
+    segment_receipt("part0", MESSAGE_DELIVERED, "1", 0);
+    assert_int_equal(state_of(id), MESSAGE_SENT);
+    segment_receipt("part0", MESSAGE_DELIVERED, "2", 0);
+    assert_int_equal(state_of(id), MESSAGE_DELIVERED);
+}
+
+static void the_number_of_segments_may_come_last(void **state)
+{
+    int64_t id;
+    char sql[500];
+
+    (void)state;
+    segment_receipt("part0", MESSAGE_DELIVERED, "1", 0);
+    segment_receipt("part0", MESSAGE_DELIVERED, "2", 0);
+    assert_int_equal(number("SELECT COUNT(*) FROM early_receipts"), 2);
+    id = sent_in_parts(1);
+    snprintf(sql, sizeof sql, "UPDATE messages SET text = '%0400d'", 7);
+    must(sql);
+    assert_int_equal(inbox_join_late(&fixture.hub, &(struct err){ 0 }), 2);
+    assert_int_equal(state_of(id), MESSAGE_SENT);
+    segment_receipt("part0", MESSAGE_SENT, NULL, 2);
+    assert_int_equal(state_of(id), MESSAGE_DELIVERED);
 }
 
 static void ends_the_wait_of_an_unknown_message(void **state)
@@ -238,7 +338,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(moves_up_and_never_down), TEST(end_alike_in_whatever_order_they_come),
-        TEST(waits_for_a_message_that_is_not_named_yet), TEST(counts_the_last_part_and_any_failure),
+        TEST(waits_for_a_message_that_is_not_named_yet), TEST(a_message_is_delivered_when_all_its_parts_are),
+        TEST(a_failed_part_fails_the_message_and_is_named), TEST(receipts_of_an_earlier_try_do_not_count),
+        TEST(a_part_is_delivered_when_all_its_segments_are), TEST(segments_are_counted_where_nobody_says),
+        TEST(the_number_of_segments_may_come_last),
         TEST(ends_the_wait_of_an_unknown_message), TEST(takes_the_echo_of_its_own_sending),
     };
 
