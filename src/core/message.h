@@ -60,6 +60,10 @@ struct message {
  * added by message_json. */
 extern const struct column message_columns[];
 
+/* Of `messages m`: outgoing ones that need a person (held, unknown, failed). SQLite takes the index messages_stuck only
+ * for a query that says these very words. */
+#define MESSAGE_STUCK "m.direction = 1 AND m.state IN (9, 10, 11)"
+
 /* Read the message out->id of the tenant out->tenant_id. 1 found, 0 not, -1 failed. */
 int message_get(struct db_session *session, struct arena *arena, struct message *out,
                 struct err *err);

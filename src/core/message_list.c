@@ -27,16 +27,24 @@ static void add_ids(struct query *query, const struct message_filter *filter)
     }
 }
 
+static bool is_stuck(int64_t state)
+{
+    return state == MESSAGE_HELD || state == MESSAGE_UNKNOWN || state == MESSAGE_FAILED;
+}
+
 static void add_rest(struct query *query, struct arena *arena, const struct message_filter *filter)
 {
     if (filter->direction >= 0)
         query_add_value(query, " AND m.direction = ?", db_int(filter->direction));
     if (filter->state >= 0)
         query_add_value(query, " AND m.state = ?", db_int(filter->state));
+    if (filter->direction == MESSAGE_OUT && is_stuck(filter->state))
+        query_add(query, " AND " MESSAGE_STUCK);
+    /* the sign keeps SQLite from taking all of that time from messages_window and sorting it */
     if (filter->from_ms)
-        query_add_value(query, " AND m.received_ms >= ?", db_int(filter->from_ms));
+        query_add_value(query, " AND +m.received_ms >= ?", db_int(filter->from_ms));
     if (filter->to_ms)
-        query_add_value(query, " AND m.received_ms < ?", db_int(filter->to_ms));
+        query_add_value(query, " AND +m.received_ms < ?", db_int(filter->to_ms));
     if (filter->type.data)
         query_add_value(query, " AND m.type = ?", db_text(filter->type));
     if (filter->tag.data)

@@ -23,8 +23,16 @@ struct stats {
     int64_t conversations, unread, contacts, devices, channels, rules;
 };
 
-/* Count for a tenant (0: all), messages only those stored since `since_ms`. Looks at every row it counts. */
+/* Count for a tenant, messages only those stored since `since_ms`: looks at an index entry for each of these, at no
+ * other message. */
 int stats_read(struct db_session *session, int64_t tenant_id, int64_t since_ms, struct stats *out, struct err *err);
 
-/* What waits, of a tenant (0: all): cheap while little waits. */
+/* What waits, of a tenant (0: all): cheap while little waits, however many messages there are. */
 int stats_queue_read(struct db_session *session, int64_t tenant_id, struct stats_queue *out, struct err *err);
+
+/* A tenant's messages that are on their way out or need a person, of all times: as cheap as these are few. */
+struct stats_outbox {
+    int64_t queued, sending, held, unknown, failed;
+};
+int stats_outbox_read(struct db_session *session, int64_t tenant_id, const struct stats_queue *queue,
+                      struct stats_outbox *out, struct err *err);

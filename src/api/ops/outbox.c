@@ -208,16 +208,14 @@ static enum op_done dispatch_next(struct op_call *call, struct err *err)
 
 /* --- How much waits -------------------------------------------------------------------------------------------- */
 
-static void put_counts(struct op_call *call, const struct stats *stats, const struct stats_queue *queue)
+static void put_counts(struct op_call *call, const struct stats_outbox *outbox, const struct stats_queue *queue)
 {
-    const int64_t *out = stats->messages[MESSAGE_OUT];
-
-    json_int_at(&call->out, "queued", out[MESSAGE_QUEUED]);
+    json_int_at(&call->out, "queued", outbox->queued);
     json_int_at(&call->out, "scheduled", queue->jobs[JOB_SEND][JOB_WAITING]);
-    json_int_at(&call->out, "sending", out[MESSAGE_SENDING]);
-    json_int_at(&call->out, "held", out[MESSAGE_HELD]);
-    json_int_at(&call->out, "unknown", out[MESSAGE_UNKNOWN]);
-    json_int_at(&call->out, "failed", out[MESSAGE_FAILED]);
+    json_int_at(&call->out, "sending", outbox->sending);
+    json_int_at(&call->out, "held", outbox->held);
+    json_int_at(&call->out, "unknown", outbox->unknown);
+    json_int_at(&call->out, "failed", outbox->failed);
     json_time_at(&call->out, "oldest_due_at", queue->oldest_send_ms);
 }
 
@@ -270,16 +268,16 @@ static enum op_done depth(struct op_call *call, struct err *err)
 {
     struct db_session *session = db_read(call->hub->db, call->tenant_id, err);
     struct stats_queue queue;
-    struct stats stats;
+    struct stats_outbox outbox;
     int failed;
 
     if (!session)
         return OP_FAILED;
     json_object_begin(&call->out);
-    failed = stats_read(session, call->tenant_id, 0, &stats, err) < 0
-        || stats_queue_read(session, call->tenant_id, &queue, err) < 0;
+    failed = stats_queue_read(session, call->tenant_id, &queue, err) < 0
+        || stats_outbox_read(session, call->tenant_id, &queue, &outbox, err) < 0;
     if (!failed) {
-        put_counts(call, &stats, &queue);
+        put_counts(call, &outbox, &queue);
         failed = list_waiting(call, session, err) < 0;
     }
     db_read_end(session);

@@ -51,3 +51,10 @@ ALTER TABLE arrivals FORCE ROW LEVEL SECURITY;
 -- only: postgres
 CREATE POLICY hub_tenant ON arrivals USING ((SELECT current_setting('hub.tenant')) = '*'
     OR tenant_id = CAST(NULLIF((SELECT current_setting('hub.tenant')), '*') AS BIGINT));
+
+-- What the pages and `stats` count must not read every message.
+CREATE INDEX messages_window ON messages (tenant_id, received_ms, direction, state);
+-- What needs a person: held, unknown, failed.
+CREATE INDEX messages_stuck ON messages (tenant_id, state, id) WHERE direction = 1 AND state IN (9, 10, 11);
+CREATE INDEX conversations_unread ON conversations (tenant_id, unread) WHERE unread > 0;
+CREATE INDEX parked_waiting ON parked (tenant_id) WHERE replayed_ms IS NULL;
