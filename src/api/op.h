@@ -33,6 +33,13 @@ enum {
     OP_GROUPED = 4096       /* run hands call->idempotency to a grouped write; nothing is looked up before */
 };
 
+/* A further way in which an operation succeeds. */
+struct op_answer {
+    int status;                         /* 204: no body */
+    const char *summary;                /* when it is given, one sentence */
+    const struct field *shape;          /* NULL: as the operation's own answer */
+};
+
 struct op {
     const char *name;                   /* "message.send" */
     enum http_method method;
@@ -44,6 +51,8 @@ struct op {
     unsigned flags;
     const struct column *answer;        /* columns of the answered object (or item); NULL: see `shape` */
     const struct field *shape;          /* further (or all) members of the answer, for OpenAPI */
+    const struct op_answer *also;       /* ends with status 0; NULL: it succeeds in one way only */
+    const struct field *around;         /* OP_LIST: members of the answer beside items and next; NULL: none */
     const char *cli;                    /* verb: "send", "messages", "channels add"; NULL: none */
     const char *cli_args;               /* fields taken as positional arguments in order: "to text" */
     const char *cli_columns;            /* "id,from,text,state" of the table printed */

@@ -87,10 +87,20 @@ static void column_schema(struct json_writer *w, const struct column *column)
     json_object_end(w);
 }
 
+static void required_names(struct json_writer *w, const struct field *fields)
+{
+    for (; fields && fields->name; fields++)
+        if (fields->flags & FIELD_REQUIRED)
+            json_put_text(w, str_c(fields->name));
+}
+
 static void answer_object(struct json_writer *w, const struct op *op)
 {
     json_object_begin(w);
     text_at(w, "type", "object");
+    array_at(w, "required");
+    required_names(w, op->shape);
+    json_array_end(w);
     object_at(w, "properties");
     for (const struct column *column = op->answer; column && column->name; column++) {
         if (!(column->flags & COL_PUBLIC))
@@ -111,6 +121,7 @@ static void answer_list(struct json_writer *w, const struct op *op)
     array_at(w, "required");
     json_put_text(w, STR("items"));
     json_put_text(w, STR("next"));
+    required_names(w, op->around);
     json_array_end(w);
     object_at(w, "properties");
     object_at(w, "items");
@@ -121,6 +132,8 @@ static void answer_list(struct json_writer *w, const struct op *op)
     object_at(w, "next");
     type_or_null(w, "string");
     json_object_end(w);
+    for (const struct field *field = op->around; field && field->name; field++)
+        schema_at(w, field->name, field);
     json_object_end(w);
     json_object_end(w);
 }
@@ -134,14 +147,15 @@ static int status_of(const struct op *op)
     return op->flags & OP_CREATES ? 201 : 200;
 }
 
-static void success(struct json_writer *w, const struct op *op)
+/* One way to succeed. What a provider is answered is its driver's choice. */
+static void success(struct json_writer *w, const struct op *op, int code, const char *summary)
 {
     char status[8];
 
-    snprintf(status, sizeof status, "%d", status_of(op));
-    object_at(w, status);
-    text_at(w, "description", op->summary);
-    if (!(op->flags & OP_EMPTY)) {
+    snprintf(status, sizeof status, "%d", code);
+    object_at(w, op->flags & OP_RAW && op->flags & OP_OPEN ? "2XX" : status);
+    text_at(w, "description", summary);
+    if (code != 204) {
         object_at(w, "content");
         if (op->flags & OP_STREAM) {
             object_at(w, "text/event-stream");
@@ -161,12 +175,26 @@ static void success(struct json_writer *w, const struct op *op)
     json_object_end(w);
 }
 
+static void successes(struct json_writer *w, const struct op *op)
+{
+    success(w, op, status_of(op), op->summary);
+    for (const struct op_answer *also = op->also; also && also->status; also++) {
+        struct op other = *op;
+
+        if (also->shape) {
+            other.answer = NULL;
+            other.shape = also->shape;
+        }
+        success(w, &other, also->status, also->summary);
+    }
+}
+
 static void responses(struct json_writer *w, const struct op *op)
 {
     static const char *const guarded[] = { "401", "403" };
 
     object_at(w, "responses");
-    success(w, op);
+    successes(w, op);
     for (size_t i = 0; i < 2 && !(op->flags & OP_OPEN); i++)
         reference_at(w, guarded[i], "#/components/responses/Problem");
     if (strchr(op->path, '{'))

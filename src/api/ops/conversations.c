@@ -279,9 +279,11 @@ static enum op_done resume(struct op_call *call, struct err *err)
 
 /* --- The table ------------------------------------------------------------------------------------------------- */
 
+static const struct op_answer found_one[] = { { 200, "It was there already.", NULL }, { 0 } };
+
 #define START .scope = SCOPE_SEND, .summary = "Start a conversation, or find the one there is.", \
     .fields = start_fields, \
-    .run = start, .answer = conversation_columns
+    .run = start, .answer = conversation_columns, .also = found_one
 
 static const struct op rows[] = {
     { .name = "conversation.list", .method = HTTP_GET, .path = "/api/v1/conversations", .scope = SCOPE_READ,

@@ -66,6 +66,11 @@ static const struct field shape[] = {
     { 0 }
 };
 
+static const struct field around[] = {
+    { "cursor", FIELD_TEXT, FIELD_REQUIRED, "To continue after this page, also when it was the last.", 0, 500 },
+    { 0 }
+};
+
 static const struct op ops[] = {
     { .name = "event.stream", .method = HTTP_GET, .path = "/api/v1/events", .scope = SCOPE_READ, .run = stream_events,
       .summary = "Follow the log as server-sent events, from a cursor or Last-Event-ID, then live.",
@@ -74,7 +79,8 @@ static const struct op ops[] = {
       .summary = "Follow the log over a WebSocket; the key by Authorization or as subprotocol bearer.<key>.",
       .fields = stream_fields, .flags = OP_STREAM },
     { .name = "event.list", .method = HTTP_GET, .path = "/api/v1/events/list", .scope = SCOPE_READ, .run = list,
-      .summary = "Read a page of the log.", .fields = list_fields, .flags = OP_LIST, .shape = shape, .cli = "events",
+      .summary = "Read a page of the log.", .fields = list_fields, .flags = OP_LIST, .shape = shape,
+      .around = around, .cli = "events",
       .cli_columns = "seq,at,kind,id,conversation=conversation_id", .example = "events --limit 20" },
 };
 

@@ -290,8 +290,11 @@ static enum op_done depth(struct op_call *call, struct err *err)
 #define ACT .method = HTTP_POST, .scope = SCOPE_SEND, .answer = message_columns, .shape = message_shape, \
     .cli_args = "id", \
     .cli_columns = "id,state,error_code,error_hint"
+static const struct op_answer nothing_due[] = { { 204, "Nothing is due.", NULL }, { 0 } };
+
 #define DISPATCH .method = HTTP_POST, .scope = SCOPE_SEND, .run = dispatch_next, .answer = message_columns, \
-    .shape = message_shape, .summary = "Send the message that is due longest, now; nothing when none is due."
+    .shape = message_shape, .also = nothing_due, \
+    .summary = "Send the message that is due longest, now; nothing when none is due."
 
 static const struct op rows[] = {
     { .name = "outbox.depth", .method = HTTP_GET, .path = "/api/v1/outbox", .scope = SCOPE_READ,

@@ -340,10 +340,13 @@ static enum op_done receive_batch(struct op_call *call, struct err *err)
 
 /* --- The table ------------------------------------------------------------------------------------------------- */
 
+static const struct op_answer duplicate[] = { { 200, "It was here already; nothing was stored.", NULL }, { 0 } };
+
 static const struct op rows[] = {
     { .name = "message.receive", .method = HTTP_POST, .path = "/api/v1/messages", .scope = SCOPE_RECEIVE,
       .summary = "Hand in a message that a device or program received.", .fields = receive_fields, .run = receive_one,
-      .flags = OP_CREATES, .shape = received_shape, .cli = "messages receive", .cli_args = "from text",
+      .flags = OP_CREATES, .shape = received_shape, .also = duplicate,
+      .cli = "messages receive", .cli_args = "from text",
       .cli_columns = "id,state,received_at,duplicate",
       .example = "messages receive +15550002 \"hello\" --channel sandbox --id sms-4711" },
     { .name = "message.receive_batch", .method = HTTP_POST, .path = "/api/v1/messages/batch", .scope = SCOPE_RECEIVE,

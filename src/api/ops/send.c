@@ -35,18 +35,24 @@ static const struct field send_fields[] = {
 };
 
 static const struct field send_shape[] = {
-    { "id", FIELD_ID, 0, "The message; with dry_run there is none.", 0, 0, ID_MESSAGE },
-    { "state", FIELD_ENUM, 0, "queued or draft; suppressed: the contact opted out.", 0, 0, "queued|draft|suppressed" },
-    { "scheduled_at", FIELD_TIME, FIELD_NULLABLE, "When it becomes due." },
-    { "dry_run", FIELD_BOOL, FIELD_REQUIRED, "Nothing was stored; what follows is the plan." },
-    { "channel", FIELD_TEXT, 0, "dry_run: the channel that would take it." },
-    { "kind", FIELD_TEXT, 0, "dry_run: its kind." },
-    { "to", FIELD_TEXT, 0, "dry_run: the address as it is matched.", 0, LIMIT_ADDRESS_BYTES },
-    { "parts", FIELD_INT, 0, "dry_run: messages the text is split into." },
-    { "segments", FIELD_INT, 0, "dry_run: SMS segments that are paid for." },
-    { "encoding", FIELD_TEXT, 0, "dry_run: GSM-7, UCS-2 or text." },
-    { "next_send_at", FIELD_TIME, FIELD_NULLABLE, "dry_run: when the channel's limits let it go; null: now." },
-    { "opted_out", FIELD_BOOL, 0, "dry_run: the contact said STOP; it would not go out." },
+    { "id", FIELD_ID, FIELD_REQUIRED, "The message.", 0, 0, ID_MESSAGE },
+    { "state", FIELD_ENUM, FIELD_REQUIRED, "queued or draft; suppressed: the contact opted out.", 0, 0,
+      "queued|draft|suppressed" },
+    { "scheduled_at", FIELD_TIME, FIELD_REQUIRED | FIELD_NULLABLE, "When it becomes due; null: now." },
+    { "dry_run", FIELD_BOOL, FIELD_REQUIRED, "false: it was stored." },
+    { 0 }
+};
+
+static const struct field plan_shape[] = {
+    { "dry_run", FIELD_BOOL, FIELD_REQUIRED, "true: nothing was stored; this is the plan." },
+    { "channel", FIELD_TEXT, FIELD_REQUIRED, "The channel that would take it." },
+    { "kind", FIELD_TEXT, FIELD_REQUIRED, "Its kind." },
+    { "to", FIELD_TEXT, FIELD_REQUIRED, "The address as it is matched.", 0, LIMIT_ADDRESS_BYTES },
+    { "parts", FIELD_INT, FIELD_REQUIRED, "Messages the text is split into." },
+    { "segments", FIELD_INT, FIELD_REQUIRED, "SMS segments that are paid for." },
+    { "encoding", FIELD_TEXT, FIELD_REQUIRED, "GSM-7, UCS-2 or text." },
+    { "next_send_at", FIELD_TIME, FIELD_REQUIRED | FIELD_NULLABLE, "When the channel's limits let it go; null: now." },
+    { "opted_out", FIELD_BOOL, FIELD_REQUIRED, "The contact said STOP; it would not go out." },
     { 0 }
 };
 
@@ -206,8 +212,10 @@ static enum op_done send(struct op_call *call, struct err *err)
 
 /* --- The table ------------------------------------------------------------------------------------------------- */
 
+static const struct op_answer planned[] = { { 200, "With dry_run: what would happen.", plan_shape }, { 0 } };
+
 #define SEND .scope = SCOPE_SEND, .summary = "Send a message, now or later; or see what would happen.", \
-    .fields = send_fields, .run = send, .shape = send_shape
+    .fields = send_fields, .run = send, .shape = send_shape, .also = planned
 
 static const struct op rows[] = {
     { .name = "message.send", .method = HTTP_POST, .path = "/api/v1/messages/send", SEND,

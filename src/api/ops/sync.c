@@ -24,6 +24,11 @@ static const struct field sync_fields[] = {
 
 static const struct field sync_shape[] = { MESSAGE_SHAPE, MESSAGE_TAGS_SHAPE, { 0 } };
 
+static const struct field sync_around[] = {
+    { "has_more", FIELD_BOOL, FIELD_REQUIRED, "There is more behind `next`; without it `next` is for the next time." },
+    { 0 }
+};
+
 static const struct field status_fields[] = { OP_LIST_FIELDS, { 0 } };
 
 static const struct field status_shape[] = {
@@ -150,6 +155,7 @@ static const struct op rows[] = {
     { .name = "sync.messages", .method = HTTP_GET, .path = "/api/v1/sync/messages", .scope = SCOPE_READ,
       .summary = "Every message that changed after a cursor or a time, oldest change first, with tombstones.",
       .fields = sync_fields, .run = changes, .flags = OP_LIST, .answer = message_columns, .shape = sync_shape,
+      .around = sync_around,
       .cli = "sync", .cli_columns = "id,updated=updated_at,dir=direction,peer=from|to,state,text,deleted=deleted_at",
       .example = "sync --since 2026-11-20T00:00:00Z" },
     { .name = "sync.status", .method = HTTP_GET, .path = "/api/v1/sync/status", .scope = SCOPE_READ,

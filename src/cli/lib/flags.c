@@ -190,6 +190,9 @@ static int check_members(struct arena *arena, const struct op *op, const char *m
             names[count++] = column->json ? column->json : column->name;
     for (const struct field *field = op->shape; field && field->name && count < 127; field++)
         names[count++] = field->name;
+    for (const struct op_answer *also = op->also; also && also->status; also++)
+        for (const struct field *field = also->shape; field && field->name && count < 127; field++)
+            names[count++] = field->name;
     while (count && str_split(&rest, ',', &path)) {
         const char *const *known = names;
         const char *nearest, *first;
