@@ -1,5 +1,4 @@
 #!/usr/bin/env bash
-# long: runs with ./test --long, or when it is named.
 # The unit tests under the sanitizers: memory and undefined behaviour, then data races.
 . "$(dirname "$0")/common.sh"
 

@@ -73,8 +73,10 @@ static inline void peer_serve(struct peer *peer, int slot)
     turn = &peer->turns[number < peer->turn_count ? number : peer->turn_count - 1];
     if (turn->delay_ms)
         poll(NULL, 0, turn->delay_ms);
+    /* The end goes with the last bytes: who had the whole answer before it would take the connection for a kept one. */
     if (turn->reply)
-        (void)!send(peer->fds[slot], turn->reply, strlen(turn->reply), MSG_NOSIGNAL);
+        (void)!send(peer->fds[slot], turn->reply, strlen(turn->reply),
+                    MSG_NOSIGNAL | (turn->then == PEER_CLOSE ? MSG_MORE : 0));
     if (turn->then != PEER_KEEP)
         peer_end(peer, slot, turn->then == PEER_RESET);
 }
