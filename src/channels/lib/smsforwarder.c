@@ -120,7 +120,7 @@ static struct str undecorated(struct str all, struct str from)
         end = at;
     if (!end)
         return all;
-    for (end--; end > raw.data && *end != '\n'; end--)      /* back over the SIM's line */
+    while (end > raw.data && *--end != '\n')                /* back over the SIM's line, if there is one */
         ;
     return (struct str){ raw.data, (size_t)(end - raw.data) };
 }
