@@ -12,6 +12,8 @@
 
 #define SERVER_LINGERERS 64     /* refused connections whose rest is read away, at once */
 
+struct ws;
+struct ws_callbacks;
 struct MHD_Connection;
 struct MHD_Daemon;
 struct MHD_Response;
@@ -127,6 +129,11 @@ void take_over(struct http_exchange *exchange, bool completed);
 
 /* Answer 101 (for ws.c), the socket goes to the wire. Takes the exchange; false when it had been abandoned. */
 bool server_upgrade(struct http_exchange *exchange, struct wire *wire, const char *accept, const char *protocol);
+
+/* ws.c: a WebSocket whose handshake is done but which has no socket yet; wire_attach or wire_lose must follow. It is the
+ * loop's and ends with callbacks->closed; `callbacks` is copied. And its wire. */
+struct ws *ws_new(struct wire_loop *loop, const struct ws_callbacks *callbacks, void *arg);
+struct wire *ws_wire(struct ws *socket);
 
 /* server.c: answer an exchange, from any thread. Takes both; false when the exchange had been abandoned. `wire`: who
  * gets the socket, but not before the `respond` that calls it has returned (NULL: nobody). */

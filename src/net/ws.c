@@ -380,6 +380,21 @@ static void reply_refusal(struct http_exchange *exchange, struct refusal *why)
     http_reply(exchange, &response);
 }
 
+struct ws *ws_new(struct wire_loop *loop, const struct ws_callbacks *callbacks, void *arg)
+{
+    struct ws *socket = mem_alloc(sizeof *socket);
+
+    wire_init(&socket->wire, loop, WIRE_WEBSOCKET);
+    socket->callbacks = *callbacks;
+    socket->arg = arg;
+    return socket;
+}
+
+struct wire *ws_wire(struct ws *socket)
+{
+    return &socket->wire;
+}
+
 struct ws *http_upgrade(struct http_exchange *exchange, const char *protocol, const struct ws_callbacks *callbacks,
                         void *arg)
 {
@@ -399,10 +414,7 @@ struct ws *http_upgrade(struct http_exchange *exchange, const char *protocol, co
         exchange_refuse(exchange, &why);
         return NULL;
     }
-    socket = mem_alloc(sizeof *socket);
-    wire_init(&socket->wire, exchange->server->loop, WIRE_WEBSOCKET);
-    socket->callbacks = *callbacks;
-    socket->arg = arg;
+    socket = ws_new(exchange->server->loop, callbacks, arg);
     if (server_upgrade(exchange, &socket->wire, accept_text(&exchange->request), protocol))
         return socket;
     socket->callbacks = (struct ws_callbacks){ 0 };
