@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# long: runs with ./test --long, or when it is named.
-# Every tests/fuzz/NAME_fuzz.c for FUZZ_SECONDS (10; 600 in the long run), from the seeds in tests/fuzz/corpus/NAME.
+# Every tests/fuzz/NAME_fuzz.c for FUZZ_SECONDS (15; 600 in the long run), from the seeds in tests/fuzz/corpus/NAME.
 # What a run finds stays in build-asan/corpus, so that the next one goes on from there; the input of a crash is kept in
 # build-log/fuzz.
 . "$(dirname "$0")/common.sh"
 
 seconds=${FUZZ_SECONDS:-${TEST_LONG:+600}}
-seconds=${seconds:-10}
+seconds=${seconds:-15}
 artifacts=$root/build-log/fuzz
 build asan
 mkdir -p "$artifacts"
