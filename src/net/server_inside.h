@@ -130,8 +130,8 @@ void take_over(struct http_exchange *exchange, bool completed);
 /* Answer 101 (for ws.c), the socket goes to the wire. Takes the exchange; false when it had been abandoned. */
 bool server_upgrade(struct http_exchange *exchange, struct wire *wire, const char *accept, const char *protocol);
 
-/* ws.c: a WebSocket whose handshake is done but which has no socket yet; wire_attach or wire_lose must follow. It is the
- * loop's and ends with callbacks->closed; `callbacks` is copied. And its wire. */
+/* ws.c: a WebSocket whose handshake is done but which has no socket yet; wire_attach or wire_lose must follow. It is
+ * the loop's and ends with callbacks->closed; `callbacks` is copied. And its wire. */
 struct ws *ws_new(struct wire_loop *loop, const struct ws_callbacks *callbacks, void *arg);
 struct wire *ws_wire(struct ws *socket);
 

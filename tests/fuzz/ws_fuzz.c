@@ -1,6 +1,6 @@
-/* What a client may write on a WebSocket, over a real socket and the real loop: whatever comes, in whatever pieces, only
- * whole, valid texts within their limit reach the application; what goes out is whole server frames, a close only as the
- * last, no text that was not asked for; and the socket is given back exactly once.
+/* What a client may write on a WebSocket, over a real socket and the real loop: whatever comes, in whatever pieces,
+ * only whole, valid texts within their limit reach the application; what goes out is whole server frames, a close only
+ * as the last, no text that was not asked for; and the socket is given back exactly once.
  *
  * The input: one byte, the size of the pieces (0: all at once; from 128: the first comes with the handshake), then the
  * client's bytes. */

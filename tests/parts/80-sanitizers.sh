@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The unit tests under the sanitizers, for memory and undefined behaviour, then for data races; then the hub itself built
-# so, under mixed load on both databases. `./test sanitizers/PATTERN` runs the unit programs that it fits,
+# The unit tests under the sanitizers, for memory and undefined behaviour, then for data races; then the hub itself
+# built so, under mixed load on both databases. `./test sanitizers/PATTERN` runs the unit programs that it fits,
 # `./test sanitizers/live` the loaded hub.
 . "$(dirname "$0")/common.sh"
 export PYTHONDONTWRITEBYTECODE=1
