@@ -11,6 +11,9 @@
 #include <stdlib.h>
 
 #define BATCH 32
+/* What is accepted meanwhile waits for the commit of a batch, so a batch is short: no further conversation joins it
+ * when it covers so many messages. */
+#define BATCH_MESSAGES 64
 #define AGENT_MS 120000             /* the whole answer of an agent (RELIABILITY F21) */
 
 const char *const decision_action_words[] = { "auto_reply", "follow_up", "human_takeover",
@@ -113,7 +116,7 @@ static int write_and_claim(struct decider *decider, struct writing *writing, str
         writing->claim = &claim;
     }
     if (!failed)
-        failed = db_write(decider->hub->db, write_tx, writing, err);
+        failed = db_write_sure(decider->hub->db, write_tx, writing, err);
     if (failed)
         claim.count = 0;
     sender_start(decider->sender, &claim);
@@ -131,7 +134,7 @@ static int write_bursts(struct decider *decider, struct burst **bursts, size_t c
     if (count == 0)
         return 0;
     return decider->sender ? write_and_claim(decider, &writing, err)
-                           : db_write(decider->hub->db, write_tx, &writing, err);
+                           : db_write_sure(decider->hub->db, write_tx, &writing, err);
 }
 
 /* --- What cannot be decided ------------------------------------------------------------------- */
@@ -318,6 +321,7 @@ struct batch {
     size_t count;
     struct burst *asking[BATCH];
     size_t asking_count;
+    size_t messages;
     int handled;
 };
 
@@ -350,6 +354,7 @@ static int take_up(struct decider *decider, struct batch *batch, const struct jo
     switch (load_and_plan(burst, &why)) {
     case TAKEN_PLANNED:
         batch->bursts[batch->count++] = burst;
+        batch->messages += burst->count;
         return 0;
     case TAKEN_ASKS:
         batch->asking[batch->asking_count++] = burst;
@@ -425,7 +430,7 @@ int decide_step(struct decider *decider, int64_t *next_ms, struct err *err)
     struct batch batch = { 0 };
     int failed = read_due(decider, arena, &due, next_ms, err);
 
-    for (size_t i = 0; i < due.count && !failed; i++)
+    for (size_t i = 0; i < due.count && batch.messages < BATCH_MESSAGES && !failed; i++)
         failed = take_up(decider, &batch, &due.jobs[i], err);
     if (!failed)
         failed = write_batch(decider, &batch, err);

@@ -165,7 +165,7 @@ static int write_in(struct db_session *tx, db_tx *fn, void *arg, struct err *err
     return 0;
 }
 
-int db_write(struct db *db, db_tx *fn, void *arg, struct err *err)
+static int write_once(struct db *db, const struct group_call *call, struct err *err)
 {
     struct db_session *session;
     struct err local = { 0 };
@@ -174,19 +174,29 @@ int db_write(struct db *db, db_tx *fn, void *arg, struct err *err)
     if (!err)
         err = &local;
     if (db->driver->shared_writer && !db->manual)
-        return group_write(db, fn, arg, err);
+        return group_write(db, call, err);
     if (db->driver->shared_writer) {
         pthread_mutex_lock(&db->writer_lock);
-        result = write_in(db->writer, fn, arg, err);
+        result = write_in(db->writer, call->fn, call->arg, err);
         pthread_mutex_unlock(&db->writer_lock);
         return result;
     }
     session = pool_take(db, &db->writers, DB_ROLE_WRITER, err);
     if (!session)
         return -1;
-    result = write_in(session, fn, arg, err);
+    result = write_in(session, call->fn, call->arg, err);
     pool_return(&db->writers, session);
     return result;
+}
+
+int db_write(struct db *db, db_tx *fn, void *arg, struct err *err)
+{
+    return write_once(db, &(struct group_call){ fn, arg, false }, err);
+}
+
+int db_write_sure(struct db *db, db_tx *fn, void *arg, struct err *err)
+{
+    return write_once(db, &(struct group_call){ fn, arg, true }, err);
 }
 
 /* --- The listener's thread ---------------------------------------------------------------------------------------- */

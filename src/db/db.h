@@ -98,6 +98,10 @@ typedef int db_tx(struct db_session *tx, void *arg, struct err *err);
  * from within a db_tx or a db_kind. */
 int db_write(struct db *db, db_tx *fn, void *arg, struct err *err);
 
+/* The same for what practically never fails by itself: there is no savepoint, which costs SQLite a copy of every page
+ * that is changed behind it; when it fails all the same, its group is run again with savepoints. */
+int db_write_sure(struct db *db, db_tx *fn, void *arg, struct err *err);
+
 /* --- Writing: groups that share one commit ------------------------------------------------------------------------ */
 
 struct db_write_item;

@@ -21,7 +21,12 @@ struct ordinary {
     void *arg;
 };
 
-static const struct db_kind ordinary_kind = { .name = "write" };
+static const struct db_kind ordinary_kind = { .name = "write" }, sure_kind = { .name = "write" };
+
+static bool is_ordinary(const struct db_kind *kind)
+{
+    return kind == &ordinary_kind || kind == &sure_kind;
+}
 
 /* --- The queue ---------------------------------------------------------------------------------------------------- */
 
@@ -91,13 +96,13 @@ int db_submit_wait(struct db *db, struct db_write_item *item, struct err *err)
     return result;
 }
 
-int group_write(struct db *db, db_tx *fn, void *arg, struct err *err)
+int group_write(struct db *db, const struct group_call *call, struct err *err)
 {
     struct ordinary write;
 
-    write.item.kind = &ordinary_kind;
-    write.fn = fn;
-    write.arg = arg;
+    write.item.kind = call->sure ? &sure_kind : &ordinary_kind;
+    write.fn = call->fn;
+    write.arg = call->arg;
     return db_submit_wait(db, &write.item, err);
 }
 
@@ -131,11 +136,11 @@ static void sort_group(struct db *db, size_t count)
         while (at < kind_count && kinds[at] != kind)
             at++;
         if (at == kind_count) {
-            bool last = kind == &ordinary_kind;
+            bool last = is_ordinary(kind);
 
             assert(kind_count < KINDS_MAX);
             for (to = kind_count++; to > 0 && !last; to--) {
-                if (kinds[to - 1] != &ordinary_kind && kinds[to - 1]->order <= kind->order)
+                if (!is_ordinary(kinds[to - 1]) && kinds[to - 1]->order <= kind->order)
                     break;
                 kinds[to] = kinds[to - 1];
             }
@@ -165,7 +170,7 @@ static void refuse(struct db_write_item *item, const struct err *err)
 static int run_items(struct db_session *tx, struct db_write_item **items, size_t count, struct err *err)
 {
     err->code = ERR_NONE;
-    if (items[0]->kind == &ordinary_kind) {
+    if (is_ordinary(items[0]->kind)) {
         struct ordinary *write = (struct ordinary *)items[0];
 
         return write->fn(tx, write->arg, err);
@@ -177,7 +182,7 @@ static int run_items(struct db_session *tx, struct db_write_item **items, size_t
  * one that is refused. An ordinary write's own error concerns nobody else. */
 static enum db_failure run_saved(struct db_session *tx, struct db_write_item **items, size_t count, struct err *err)
 {
-    bool ordinary = items[0]->kind == &ordinary_kind;
+    bool ordinary = is_ordinary(items[0]->kind);
     struct savepoint savepoint;
     enum db_failure failure = session_save(tx, &savepoint, err), verdict;
     size_t half = count / 2;
@@ -202,15 +207,15 @@ static size_t same_kind(struct db_write_item **items, size_t count)
 {
     size_t same = 1;
 
-    if (items[0]->kind == &ordinary_kind)
+    if (is_ordinary(items[0]->kind))
         return 1;
     while (same < count && items[same]->kind == items[0]->kind)
         same++;
     return same;
 }
 
-/* All items in one transaction. Savepoints stand around ordinary writes that have company, and around everything when
- * `careful`. */
+/* All items in one transaction. Savepoints stand around ordinary writes that have company, unless they are sure, and
+ * around everything when `careful`. */
 static enum db_failure try_group(struct db_session *tx, struct db_write_item **items, size_t count, bool careful,
                                  struct err *err)
 {

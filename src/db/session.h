@@ -135,5 +135,10 @@ void *group_main(void *db);
 /* group.c: the copier's thread, which copies SQLite's log back while the writer goes on. */
 void *group_copy(void *db);
 
-/* group.c: an ordinary transaction on the writer's thread. */
-int group_write(struct db *db, db_tx *fn, void *arg, struct err *err);
+/* group.c: an ordinary transaction on the writer's thread; a sure one stands behind no savepoint. */
+struct group_call {
+    db_tx *fn;
+    void *arg;
+    bool sure;
+};
+int group_write(struct db *db, const struct group_call *call, struct err *err);
