@@ -111,6 +111,7 @@ static enum op_done store(struct delivery *delivery, struct err *err)
 
     write->tenant_id = delivery->channel.tenant_id;
     write->channel_id = delivery->channel.id;
+    write->channel = &delivery->channel;
     write->events = delivery->events.items;
     write->count = delivery->events.count;
     write->results = arena_array(call->arena, write->count, sizeof *write->results);

@@ -142,6 +142,40 @@ int field_finish(struct arena *arena, struct fields *fields, struct err *err)
     return finish(&(const struct field_reader){ arena, "", err }, fields, 0);
 }
 
+static struct str copy_text(struct arena *arena, struct str text)
+{
+    return text.data ? (struct str){ str_dup(arena, text), text.len } : text;
+}
+
+static void copy_value(struct arena *arena, const struct value *value, struct value *out)
+{
+    *out = *value;
+    out->text = copy_text(arena, value->text);
+    if (value->ids)
+        out->ids = arena_copy(arena, value->ids, value->count * sizeof *value->ids);
+    if (value->texts)
+        out->texts = arena_array(arena, value->count, sizeof *out->texts);
+    if (value->list)
+        out->list = arena_array(arena, value->count, sizeof(struct fields *));
+    for (size_t i = 0; i < value->count; i++) {
+        if (value->texts)
+            out->texts[i] = copy_text(arena, value->texts[i]);
+        if (value->list)
+            out->list[i] = field_copy(arena, value->list[i]);
+    }
+}
+
+struct fields *field_copy(struct arena *arena, const struct fields *fields)
+{
+    struct fields *copy = arena_copy(arena, fields, sizeof *fields);
+
+    copy->values = arena_array(arena, fields->count, sizeof *copy->values);
+    for (size_t row = 0; row < fields->count; row++)
+        if (fields->values[row].field)
+            copy_value(arena, &fields->values[row], &copy->values[row]);
+    return copy;
+}
+
 const struct value *field_get(const struct fields *fields, const char *name)
 {
     int64_t row = row_of(fields, str_c(name));

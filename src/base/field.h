@@ -88,6 +88,9 @@ int field_set_text(struct arena *arena, struct fields *fields, const char *name,
 void field_begin(struct arena *arena, const struct field *table, struct fields *out);
 int field_finish(struct arena *arena, struct fields *fields, struct err *err);
 
+/* A copy with everything it points to but the table, in another arena. */
+struct fields *field_copy(struct arena *arena, const struct fields *fields);
+
 /* Look up by name: the value or NULL when absent; the typed ones return the fallback given when
  * absent. An unknown name is a programming error and asserts. */
 const struct value *field_get(const struct fields *fields, const char *name);

@@ -15,7 +15,7 @@
 #define SLOTS 512                   /* cached look-ups; a colliding one takes the place */
 #define AGE_US (1000 * 1000)        /* the longest that a change elsewhere stays unseen */
 
-/* A row as it is cached: everything but the driver's view of it. */
+/* A row, before its driver has looked at it. */
 struct stored {
     int64_t id, tenant_id, state;
     const char *kind, *name, *hook, *region;
@@ -26,7 +26,7 @@ struct stored {
 struct slot {
     struct arena *arena;            /* NULL: empty */
     const char *key;
-    struct stored stored;
+    struct channel channel;
     int64_t loaded_us;
 };
 
@@ -69,19 +69,19 @@ static size_t slot_of(const char *key)
     return hash % SLOTS;
 }
 
-static struct stored stored_copy(struct arena *arena, const struct stored *stored)
+static struct channel channel_copy(struct arena *arena, const struct channel *channel)
 {
-    struct stored copy = *stored;
+    struct channel copy = *channel;
 
-    copy.kind = arena_strdup(arena, stored->kind);
-    copy.name = arena_strdup(arena, stored->name);
-    copy.hook = arena_strdup(arena, stored->hook);
-    copy.region = arena_strdup(arena, stored->region);
-    copy.settings.data = arena_copy(arena, stored->settings.data, stored->settings.len);
+    copy.kind = arena_strdup(arena, channel->kind);
+    copy.name = arena_strdup(arena, channel->name);
+    copy.hook = arena_strdup(arena, channel->hook);
+    copy.region = arena_strdup(arena, channel->region);
+    copy.settings = *field_copy(arena, &channel->settings);
     return copy;
 }
 
-static bool cache_get(const char *key, struct arena *arena, struct stored *out)
+static bool cache_get(const char *key, struct arena *arena, struct channel *out)
 {
     struct slot *slot = &slots[slot_of(key)];
     bool found;
@@ -90,14 +90,14 @@ static bool cache_get(const char *key, struct arena *arena, struct stored *out)
     found =
         slot->arena && strcmp(slot->key, key) == 0 && clock_mono_us() - slot->loaded_us < AGE_US;
     if (found)
-        *out = stored_copy(arena, &slot->stored);
+        *out = channel_copy(arena, &slot->channel);
     pthread_mutex_unlock(&slots_lock);
     return found;
 }
 
 /* `started_us` is when the row was asked for: what changed since must not be hidden by what was
  * read before. */
-static void cache_put(const char *key, const struct stored *stored, int64_t started_us)
+static void cache_put(const char *key, const struct channel *channel, int64_t started_us)
 {
     struct slot *slot = &slots[slot_of(key)];
 
@@ -108,7 +108,7 @@ static void cache_put(const char *key, const struct stored *stored, int64_t star
         else
             slot->arena = arena_new(1024);
         slot->key = arena_strdup(slot->arena, key);
-        slot->stored = stored_copy(slot->arena, stored);
+        slot->channel = channel_copy(slot->arena, channel);
         slot->loaded_us = started_us;
     }
     pthread_mutex_unlock(&slots_lock);
@@ -232,45 +232,6 @@ static int read_row(struct arena *arena, const struct db_rows *rows, struct stor
     return join_settings(arena, out, db_col_text(rows, 7), db_col_text(rows, 8), err);
 }
 
-#define SELECT_CHANNEL \
-    "SELECT c.id, c.tenant_id, c.state, c.kind, c.name, c.hook, COALESCE(c.region, t.region), " \
-    "c.settings, c.secrets " \
-    "FROM channels c JOIN tenants t ON t.id = c.tenant_id "
-
-/* A look-up: how it is cached, and how it is asked. */
-struct lookup {
-    const char *key;
-    int64_t tenant_id;              /* 0: all tenants */
-    const char *sql;
-    struct db_value args[2];
-    size_t count;
-};
-
-static int look_up(struct db *db, struct arena *arena, const struct lookup *lookup,
-                   struct stored *out, struct err *err)
-{
-    const char *key = arena_printf(arena, "%p %s", (void *)db, lookup->key);
-    int64_t started_us = clock_mono_us();
-    struct db_session *session;
-    struct db_rows *rows;
-    int found = -1;
-
-    if (cache_get(key, arena, out))
-        return 1;
-    session = db_read(db, lookup->tenant_id, err);
-    if (!session)
-        return -1;
-    rows = db_query(session, lookup->sql, lookup->args, lookup->count, err);
-    if (rows)
-        found = db_next(rows, err);
-    if (found == 1 && read_row(arena, rows, out, err) < 0)
-        found = -1;
-    db_read_end(session);
-    if (found == 1)
-        cache_put(key, out, started_us);
-    return found;
-}
-
 /* What a driver sees of a row. */
 static int view(struct arena *arena, const struct stored *stored, struct channel *out,
                 struct err *err)
@@ -292,13 +253,46 @@ static int view(struct arena *arena, const struct stored *stored, struct channel
                     : -1;
 }
 
+#define SELECT_CHANNEL \
+    "SELECT c.id, c.tenant_id, c.state, c.kind, c.name, c.hook, COALESCE(c.region, t.region), " \
+    "c.settings, c.secrets " \
+    "FROM channels c JOIN tenants t ON t.id = c.tenant_id "
+
+/* A look-up: how it is cached, and how it is asked. */
+struct lookup {
+    const char *key;
+    int64_t tenant_id;              /* 0: all tenants */
+    const char *sql;
+    struct db_value args[2];
+    size_t count;
+};
+
 static int find(struct db *db, struct arena *arena, const struct lookup *lookup,
                 struct channel *out, struct err *err)
 {
+    const char *key = arena_printf(arena, "%p %s", (void *)db, lookup->key);
+    int64_t started_us = clock_mono_us();
+    struct db_session *session;
     struct stored stored;
-    int found = look_up(db, arena, lookup, &stored, err);
+    struct db_rows *rows;
+    int found = -1;
 
-    return found == 1 && view(arena, &stored, out, err) < 0 ? -1 : found;
+    if (cache_get(key, arena, out))
+        return 1;
+    session = db_read(db, lookup->tenant_id, err);
+    if (!session)
+        return -1;
+    rows = db_query(session, lookup->sql, lookup->args, lookup->count, err);
+    if (rows)
+        found = db_next(rows, err);
+    if (found == 1 && read_row(arena, rows, &stored, err) < 0)
+        found = -1;
+    db_read_end(session);
+    if (found == 1 && view(arena, &stored, out, err) < 0)
+        found = -1;
+    if (found == 1)
+        cache_put(key, out, started_us);
+    return found;
 }
 
 static int load_by_id(struct db *db, struct arena *arena, struct channel_ref ref, struct channel *out, struct err *err)

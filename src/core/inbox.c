@@ -150,14 +150,17 @@ static int draw_ids(struct hub *hub, struct inbox_prepared *prepared, size_t cou
 int inbox_prepare(struct hub *hub, struct arena *arena, struct inbox_write *write, struct err *err)
 {
     struct inbox_prepared *prepared = arena_alloc(arena, sizeof *prepared);
-    struct channel *channel = arena_alloc(arena, sizeof *channel);
-    int found =
-        channel_load(hub->db, arena, CHANNEL_ID(write->tenant_id, write->channel_id), channel, err);
+    const struct channel *channel = write->channel;
+    struct channel loaded;
+    int found = channel ? 1 : channel_load(hub->db, arena, CHANNEL_ID(write->tenant_id, write->channel_id), &loaded,
+                                           err);
 
     if (found == 0)
         return err_set(err, ERR_NOT_FOUND, "There is no such channel.");
     if (found < 0)
         return -1;
+    if (!channel)
+        channel = &loaded;
     prepared->received_ms = clock_ms();
     prepared->lines = arena_array(arena, write->count, sizeof *prepared->lines);
     for (size_t i = 0; i < write->count; i++) {

@@ -26,6 +26,7 @@ typedef int inbox_settle(struct db_session *tx, struct inbox_write *write, struc
 struct inbox_write {
     struct db_write_item item;      /* first; kind is set by inbox_prepare */
     int64_t tenant_id, channel_id, device_id;
+    const struct channel *channel;  /* the same one, loaded, if it is at hand: for inbox_prepare alone */
     const struct channel_event *events;
     size_t count;
     struct inbox_result *results;   /* `count` of them */

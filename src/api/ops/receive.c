@@ -237,9 +237,9 @@ static enum op_done receive_one(struct op_call *call, struct err *err)
     if (!receive->event.external_id.data)
         receive->event.external_id = keep_id(call, 0);
     receive->write = (struct inbox_write){
-        .item.done = stored, .tenant_id = call->tenant_id, .channel_id = channel.id, .device_id = call->key.device_id,
-        .events = &receive->event, .count = 1, .results = &receive->result, .idempotency = call->idempotency,
-        .settle = settle_one,
+        .item.done = stored, .tenant_id = call->tenant_id, .channel_id = channel.id, .channel = &channel,
+        .device_id = call->key.device_id, .events = &receive->event, .count = 1, .results = &receive->result,
+        .idempotency = call->idempotency, .settle = settle_one,
     };
     call->later = receive;
     if (inbox_prepare(call->hub, call->arena, &receive->write, err) < 0)
@@ -323,6 +323,7 @@ static enum op_done receive_batch(struct op_call *call, struct err *err)
     if (choose_channel(call, &channel, err) < 0)
         return OP_FAILED;
     many.write.channel_id = channel.id;
+    many.write.channel = &channel;
     for (size_t i = 0; i < given->count; i++) {
         events[i] = event_of(call->arena, given->list[i]);
         if (!events[i].external_id.data)
