@@ -306,6 +306,7 @@ static void release(struct db *db)
     pool_fini(&db->writers);
     pthread_cond_destroy(&db->queue_filled);
     sem_destroy(&db->copy_wanted);
+    teller_fini(&db->teller);
     pthread_mutex_destroy(&db->queue_lock);
     pthread_mutex_destroy(&db->writer_lock);
     if (db->wake_fd >= 0)
@@ -326,6 +327,8 @@ static int start_threads(struct db *db, struct err *err)
     if (db->driver->copy && pthread_create(&db->copier_thread, NULL, group_copy, db))
         return err_set(err, ERR_UNAVAILABLE, "cannot start the database's checkpoint thread");
     db->has_copier = db->driver->copy != NULL;
+    if (!teller_start(&db->teller))
+        return err_set(err, ERR_UNAVAILABLE, "cannot start the database's answering thread");
     if (pthread_create(&db->writer_thread, NULL, group_main, db))
         return err_set(err, ERR_UNAVAILABLE, "cannot start the database's writer thread");
     db->has_writer = true;
@@ -359,6 +362,7 @@ struct db *db_open(const struct db_options *options, struct err *err)
     pthread_mutex_init(&db->writer_lock, NULL);
     cond_init(&db->queue_filled);
     sem_init(&db->copy_wanted, 0, 0);
+    teller_init(&db->teller);
     db->writer = session_new(db, DB_ROLE_WRITER);
     if (!session_connect(db->writer, err ? err : &local) && !start_threads(db, err))
         return db;
@@ -387,6 +391,7 @@ void db_close(struct db *db)
     if (db->has_copier)
         pthread_join(db->copier_thread, NULL);
     db->has_copier = false;
+    teller_stop(&db->teller);
     while (group_run(db))
         continue;
     release(db);

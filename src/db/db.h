@@ -117,7 +117,8 @@ struct db_kind {
 };
 
 /* Embedded in a request by its owner, who keeps it alive until `done` was called: once, on the writer's thread, after
- * the commit (err.code ERR_NONE) or the refusal. `done` must not block and must not call db_write. */
+ * the commit (err.code ERR_NONE) or the refusal; or, for one of many, on the thread that tells owners. `done` must not
+ * block, must not call db_write, and finds nothing of the transaction's arena any more. */
 struct db_write_item {
     const struct db_kind *kind;
     void (*done)(struct db_write_item *item);

@@ -78,7 +78,7 @@ int db_submit_wait(struct db *db, struct db_write_item *item, struct err *err)
     sem_t done;
     int result;
 
-    if (db->has_writer && pthread_equal(pthread_self(), db->writer_thread))
+    if ((db->has_writer && pthread_equal(pthread_self(), db->writer_thread)) || teller_is_here(&db->teller))
         return err_set(err, ERR_INTERNAL, "a write was started from within a write");
     sem_init(&done, 0, 0);
     item->waiter = &done;
@@ -350,8 +350,7 @@ int group_run(struct db *db)
     session_trace(db->writer, count);
     atomic_fetch_add_explicit(&db->groups, stored, memory_order_relaxed);
     atomic_fetch_add_explicit(&db->items, (int64_t)count, memory_order_relaxed);
-    for (size_t i = 0; i < count; i++)
-        db->group[i]->done(db->group[i]);
+    teller_tell(&db->teller, db->group, count);
     if (stored && db->hooks.committed)
         db->hooks.committed(db->hooks.arg);
     session_clean(db->writer);

@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "db/statement.h"
+#include "db/teller.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -100,6 +101,7 @@ struct db {
     pthread_mutex_t writer_lock;        /* held while the writer's session is used */
     pthread_t writer_thread, listener_thread, copier_thread;
     bool has_writer, has_listener, has_copier;
+    struct teller teller;
     sem_t copy_wanted;                  /* posted for the copier */
     int wake_fd;                        /* readable when the database closes */
 
