@@ -85,11 +85,13 @@ struct db_driver {
      * lost. */
     int (*wait)(struct db_connection *connection, int timeout_ms, int wake_fd, struct db_notice *out);
     /* Is there so much log that it should be copied back in the background? Asked of the writer between two groups.
-     * NULL: no log. `copy` does it, on another connection or thread, or on the writer's when there is none. */
+     * NULL: no log. `copy` does it, on another connection or thread, or on the writer's when there is none; it says
+     * how many pages of the log are copied now. */
     bool (*behind)(struct db_connection *connection);
-    enum db_failure (*copy)(struct db_connection *connection, struct err *err);
-    /* Housekeeping of the writer's connection after `quiet_ms` without work (0: between two groups). NULL: none. */
-    enum db_failure (*idle)(struct db_connection *connection, int quiet_ms, struct err *err);
+    enum db_failure (*copy)(struct db_connection *connection, int *copied_pages, struct err *err);
+    /* Housekeeping of the writer's connection after `quiet_ms` without work (0: between two groups), `copied_pages`
+     * being what `copy` said last. NULL: none. */
+    enum db_failure (*idle)(struct db_connection *connection, int quiet_ms, int copied_pages, struct err *err);
 };
 
 extern const struct db_driver db_sqlite;

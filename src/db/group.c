@@ -289,6 +289,15 @@ static void watch(struct db *db, enum db_failure failure, int64_t start_us, cons
         db->hooks.slow(db->hooks.arg, "checkpoint", spent_us, 0);
 }
 
+static enum db_failure copy(struct db *db, struct db_connection *connection, struct err *err)
+{
+    int copied_pages = 0;
+    enum db_failure failure = db->driver->copy(connection, &copied_pages, err);
+
+    atomic_store(&db->copied_pages, copied_pages);
+    return failure;
+}
+
 static void house_keep(struct db *db, int quiet_ms)
 {
     struct db_connection *connection = db->writer->connection;
@@ -302,10 +311,10 @@ static void house_keep(struct db *db, int quiet_ms)
         if (db->has_copier)
             sem_post(&db->copy_wanted);
         else
-            failure = db->driver->copy(connection, &err);
+            failure = copy(db, connection, &err);
     }
     if (failure == DB_OK)
-        failure = db->driver->idle(connection, quiet_ms, &err);
+        failure = db->driver->idle(connection, quiet_ms, atomic_load(&db->copied_pages), &err);
     watch(db, failure, start_us, &err);
 }
 
@@ -327,7 +336,7 @@ void *group_copy(void *arg)
             break;
         if (session_connect(session, &err))
             continue;       /* the writer does it at the log's limit */
-        if (db->driver->copy(session->connection, &err) == DB_FAIL_FATAL)
+        if (copy(db, session->connection, &err) == DB_FAIL_FATAL)
             session_fatal(&err);
     }
     session_free(session);

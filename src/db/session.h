@@ -103,6 +103,7 @@ struct db {
     bool has_writer, has_listener, has_copier;
     struct teller teller;
     sem_t copy_wanted;                  /* posted for the copier */
+    atomic_int copied_pages;            /* of SQLite's log, as the last copy said */
     int wake_fd;                        /* readable when the database closes */
 
     pthread_mutex_t queue_lock;

@@ -532,14 +532,14 @@ static bool sqlite_behind(struct db_connection *connection)
     return sqlite_log_behind(&connection->log);
 }
 
-static enum db_failure sqlite_copy(struct db_connection *connection, struct err *err)
+static enum db_failure sqlite_copy(struct db_connection *connection, int *copied_pages, struct err *err)
 {
-    return sqlite_log_copy(connection->handle, err);
+    return sqlite_log_copy(connection->handle, copied_pages, err);
 }
 
-static enum db_failure sqlite_idle(struct db_connection *connection, int quiet_ms, struct err *err)
+static enum db_failure sqlite_idle(struct db_connection *connection, int quiet_ms, int copied_pages, struct err *err)
 {
-    return sqlite_log_idle(&connection->log, quiet_ms, err);
+    return sqlite_log_idle(&connection->log, quiet_ms, copied_pages, err);
 }
 
 const struct db_driver db_sqlite = {
