@@ -235,7 +235,7 @@ static void denied_done(struct db_write_item *item)
 
 void op_denied(struct op_call *call, const char *detail)
 {
-    static const struct db_kind kind = { "denied", 90, store_denied };
+    static const struct db_kind kind = { "denied", 90, store_denied, true };
     int64_t now_ms = clock_ms(), last_ms = atomic_load(&call->api->denied_ms);
     struct arena *arena;
     struct denied *denied;

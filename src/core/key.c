@@ -231,7 +231,7 @@ static void used_done(struct db_write_item *item)
 /* Behind the answer, with the next group, and of no consequence when it fails. */
 static void note_use(struct hub *hub, const struct key *key)
 {
-    static const struct db_kind kind = { "key-used", 95, store_used };
+    static const struct db_kind kind = { "key-used", 95, store_used, true };
     struct used *used;
     struct err unheard;
     int64_t now_ms = clock_ms();

@@ -452,4 +452,4 @@ static int run_finishes(struct db_session *tx, struct db_write_item **items, siz
     return queue_promote(tx, JOB_SEND, lanes, lanes_left(&group, lanes), err);
 }
 
-const struct db_kind queue_finish_kind = { "complete", 40, run_finishes };
+const struct db_kind queue_finish_kind = { "complete", 40, run_finishes, true };

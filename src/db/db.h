@@ -114,6 +114,7 @@ struct db_kind {
     const char *name;
     int order;
     int (*run)(struct db_session *tx, struct db_write_item **items, size_t count, struct err *err);
+    bool patient;               /* nobody waits for it: a moment for others to share its commit is well spent */
 };
 
 /* Embedded in a request by its owner, who keeps it alive until `done` was called: once, on the writer's thread, after

@@ -13,6 +13,7 @@
 #define KINDS_MAX 64            /* kinds of grouped writes in the program */
 #define QUIET_MS 100            /* without work for this long: checkpoint */
 #define RELEASE_MS 5000         /* and for this long: give memory back */
+#define PATIENT_US 500          /* how long patient writes alone wait for company */
 
 /* An ordinary transaction as an item. */
 struct ordinary {
@@ -28,6 +29,15 @@ static bool is_ordinary(const struct db_kind *kind)
     return kind == &ordinary_kind || kind == &sure_kind;
 }
 
+/* Of the clock that waits go by, also where a test has set another one. */
+static int64_t now_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+}
+
 /* --- The queue ---------------------------------------------------------------------------------------------------- */
 
 int db_submit(struct db *db, struct db_write_item *item, struct err *err)
@@ -39,9 +49,12 @@ int db_submit(struct db *db, struct db_write_item *item, struct err *err)
     full = db->waiting >= LIMIT_WRITE_QUEUE;
     refusing = db->refusing;
     if (!full && !refusing) {
+        if (item->kind->patient && db->waiting == 0)
+            db->patient_until_us = now_us() + PATIENT_US;
         *db->queue_tail = item;
         db->queue_tail = &item->next;
         db->waiting++;
+        db->urgent += !item->kind->patient;
     }
     wake = db->asleep && !full && !refusing;
     if (wake)
@@ -113,6 +126,7 @@ static size_t take(struct db *db)
 
     pthread_mutex_lock(&db->queue_lock);
     while (db->queue && count < LIMIT_GROUP_ROWS) {
+        db->urgent -= !db->queue->kind->patient;
         db->taken[count++] = db->queue;
         db->queue = db->queue->next;
     }
@@ -370,24 +384,31 @@ int group_run(struct db *db)
 
 /* --- The writer's thread ------------------------------------------------------------------------------------------ */
 
+/* When to look again if nothing urgent comes. */
+static int64_t look_us(const struct db *db, int64_t until_us)
+{
+    return db->queue && db->patient_until_us < until_us ? db->patient_until_us : until_us;
+}
+
+/* Is there something to do now? */
+static bool has_work(const struct db *db)
+{
+    return db->urgent || db->refusing || (db->queue && now_us() >= db->patient_until_us);
+}
+
 /* Sleep until something is queued, the database closes or `timeout_ms` have passed. False: it closes and is done. */
 static bool wait_for_work(struct db *db, int timeout_ms)
 {
-    struct timespec until;
+    int64_t until_us = now_us() + timeout_ms * INT64_C(1000), at_us;
     bool more;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += timeout_ms % 1000 * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
-    }
     pthread_mutex_lock(&db->queue_lock);
-    db->asleep = true;
-    while (db->asleep && !db->queue && !db->refusing)
-        if (pthread_cond_timedwait(&db->queue_filled, &db->queue_lock, &until))
-            break;
+    while (!has_work(db) && (at_us = look_us(db, until_us)) > now_us()) {
+        struct timespec at = { at_us / 1000000, at_us % 1000000 * 1000 };
+
+        db->asleep = true;
+        pthread_cond_timedwait(&db->queue_filled, &db->queue_lock, &at);
+    }
     db->asleep = false;
     more = db->queue || !db->refusing;
     pthread_mutex_unlock(&db->queue_lock);

@@ -109,7 +109,8 @@ struct db {
     pthread_mutex_t queue_lock;
     pthread_cond_t queue_filled;
     struct db_write_item *queue, **queue_tail;
-    size_t waiting;
+    size_t waiting, urgent;             /* in the queue; those among them that are not patient */
+    int64_t patient_until_us;           /* for the others */
     bool asleep;                        /* the writer waits for queue_filled */
     bool refusing;                      /* no more items */
     atomic_bool closing;
