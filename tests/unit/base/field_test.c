@@ -43,6 +43,18 @@ static const struct field table[] = {
     { 0 }
 };
 
+static const struct field copied_row[] = { { .name = "word", .type = FIELD_TEXT, .max = 9 }, { 0 } };
+
+static const struct field copied_table[] = {
+    { .name = "tags", .type = FIELD_TEXTS, .max = 3 },
+    { .name = "ids", .type = FIELD_IDS, .choices = ID_MESSAGE, .max = 3 },
+    { .name = "metadata", .type = FIELD_OBJECT, .max = 40 },
+    { .name = "size", .type = FIELD_INT, .max = 9, .fallback = "7" },
+    { .name = "name", .type = FIELD_TEXT, .max = 9 },
+    { .name = "rows", .type = FIELD_LIST, .max = 4, .of = copied_row },
+    { 0 }
+};
+
 static struct arena *arena;
 
 static int set_up(void **state)
@@ -407,6 +419,48 @@ static void describes_itself(void **state)
     buf_fini(&out);
 }
 
+static void copies_into_another_arena(void **state)
+{
+    static const char text[] = "{\"tags\":[\"a\",\"b\"],\"ids\":[],\"metadata\":{\"k\":1}}";
+    struct arena *first = arena_new(0), *second = arena_new(0);
+    struct fields fields, *copy;
+    const struct value *tags;
+    struct err err = { 0 };
+
+    (void)state;
+    assert_int_equal(field_read_json(first, copied_table, json_parse(first, STR(text), &err), &fields, &err), 0);
+    copy = field_copy(second, &fields);
+    arena_free(first);      /* with a sanitizer whatever still points there is found */
+    tags = field_get(copy, "tags");
+    assert_int_equal(tags->count, 2);
+    assert_string_equal(tags->texts[0].data, "a");
+    assert_string_equal(tags->texts[1].data, "b");
+    assert_string_equal(field_cstr(copy, "metadata"), "{\"k\":1}");
+    assert_int_equal(field_number(copy, "size", 0), 7);
+    assert_null(field_get(copy, "name"));
+    assert_int_equal(field_get(copy, "rows") == NULL, 1);
+    arena_free(second);
+}
+
+static void copies_lists(void **state)
+{
+    struct arena *first = arena_new(0), *second = arena_new(0);
+    struct fields fields, *copy;
+    const struct value *rows;
+    struct err err = { 0 };
+
+    (void)state;
+    assert_int_equal(field_read_json(first, copied_table, json_parse(first,
+                     STR("{\"rows\":[{\"word\":\"x\"},{\"word\":\"y\"}],\"name\":\"n\"}"), &err), &fields, &err), 0);
+    copy = field_copy(second, &fields);
+    arena_free(first);
+    rows = field_get(copy, "rows");
+    assert_int_equal(rows->count, 2);
+    assert_string_equal(field_cstr(rows->list[1], "word"), "y");
+    assert_string_equal(field_cstr(copy, "name"), "n");
+    arena_free(second);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -418,6 +472,8 @@ int main(void)
         cmocka_unit_test(finds_the_nearest),
         cmocka_unit_test(decodes_with_what_is_installed),
         cmocka_unit_test(describes_itself),
+        cmocka_unit_test(copies_into_another_arena),
+        cmocka_unit_test(copies_lists),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

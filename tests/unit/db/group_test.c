@@ -435,7 +435,8 @@ static void *write_mixed(void *arg)
         bool bad = i % 7 == 6;
         struct row row = make_row(self->number * 1000 + i, bad ? -1 : i);
         struct err err = { 0 };
-        int result = i % 2 ? db_submit_wait(db, &row.item, &err) : db_write(db, insert_and_fail, &row, &err);
+        int result = i % 2 ? db_submit_wait(db, &row.item, &err)
+                     : (i % 4 ? db_write : db_write_sure)(db, insert_and_fail, &row, &err);
 
         if (result != (bad ? -1 : 0) || (bad && err.code != (i % 2 ? ERR_CONFLICT : ERR_NOT_FOUND)))
             self->wrong++;
