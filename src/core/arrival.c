@@ -106,12 +106,13 @@ static void read_row(const struct db_rows *rows, struct part *part)
     part->seen++;
 }
 
-/* The parts that have an attempt with the provider's id, by number. */
+/* The parts that have an attempt with the provider's id, or one that a receipt named by our token, by number. */
 static int read_parts(struct db_session *tx, int64_t message_id, struct part *parts, int64_t count, struct err *err)
 {
     struct db_rows *rows = db_query(tx,
         "SELECT a.id, a.part, coalesce(a.segments, 0), r.segment, r.state FROM attempts a "
-        "LEFT JOIN arrivals r ON r.attempt_id = a.id WHERE a.message_id = $1 AND a.external_id IS NOT NULL "
+        "LEFT JOIN arrivals r ON r.attempt_id = a.id WHERE a.message_id = $1 AND (a.external_id IS NOT NULL OR r.state IS NOT NULL) "
+        "AND a.act_id IS NULL "
         "ORDER BY a.part, a.id LIMIT 5000", DB_ARGS(db_int(message_id)), err);
     int more = -1;
 

@@ -45,6 +45,13 @@ static int check_text(struct str text, const char *field, size_t max, struct err
     return 0;
 }
 
+/* Is the event about a message that is stored already? */
+static bool names_message(const struct channel_event *event)
+{
+    return event->kind == CHANNEL_RECEIPT || event->kind == CHANNEL_EDIT || event->kind == CHANNEL_DELETE
+        || event->kind == CHANNEL_REACTION;
+}
+
 static int check_event(const struct channel_event *event, struct err *err)
 {
     bool is_message = inbox_is_message(event);
@@ -53,6 +60,7 @@ static int check_event(const struct channel_event *event, struct err *err)
         || check_text(event->address, "address", LIMIT_ADDRESS_BYTES, err)
         || check_text(event->group, "group", LIMIT_ADDRESS_BYTES, err)
         || check_text(event->external_id, "external_id", LIMIT_EXTERNAL_ID_BYTES, err)
+        || check_text(event->key, "key", LIMIT_EXTERNAL_ID_BYTES, err)
         || check_text(event->reply_to, "reply_to", LIMIT_EXTERNAL_ID_BYTES, err)
         || check_text(event->name, "name", LIMIT_NAME_BYTES, err)
         || check_text(event->metadata, "metadata", LIMIT_METADATA_BYTES, err))
@@ -63,7 +71,8 @@ static int check_event(const struct channel_event *event, struct err *err)
     }
     if (is_message && (event->priority < PRIORITY_NORMAL || event->priority > PRIORITY_URGENT))
         return err_field(err, "priority", "The priority is neither bulk, normal nor urgent.");
-    if (!is_message && event->kind != CHANNEL_IGNORED && event->external_id.len == 0)
+    if (names_message(event) && event->external_id.len == 0
+        && (event->kind != CHANNEL_RECEIPT || event->key.len == 0))
         return err_field(err, "external_id", "Which message is meant is not said.");
     if (event->kind == CHANNEL_RECEIPT && !receipt_may_say(event->state))
         return err_field(err, "state", "A receipt says sent, delivered, read or failed.");

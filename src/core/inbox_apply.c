@@ -15,7 +15,7 @@ static int apply_receipt(struct db_session *tx, struct inbox_line *line, struct 
 {
     const struct channel_event *event = line->event;
     struct receipt receipt = { .tenant_id = line->write->tenant_id,
-        .channel_id = line->write->channel_id, .external_id = event->external_id,
+        .channel_id = line->write->channel_id, .external_id = event->external_id, .key = event->key,
         .state = event->state, .code = event->code, .hint = event->hint, .at_ms = now_ms(line),
         .segment = event->segment, .segments = event->segments };
     enum receipt_effect effect = receipt_apply(tx, &receipt, &line->result->message_id, err);
@@ -23,6 +23,8 @@ static int apply_receipt(struct db_session *tx, struct inbox_line *line, struct 
     if (effect == RECEIPT_FAILED)
         return -1;
     line->result->outcome = effect == RECEIPT_UNCHANGED ? INBOX_DUPLICATE : INBOX_STORED;
+    if (effect == RECEIPT_UNCHANGED && !line->result->message_id)
+        line->result->outcome = INBOX_IGNORED;      /* a token that names nothing of this channel */
     return effect == RECEIPT_EARLY ? receipt_keep(tx, &receipt, err) : 0;
 }
 
@@ -94,7 +96,7 @@ static int find_sending(struct db_session *tx, const struct inbox_line *line, st
     return 1;
 }
 
-int inbox_is_echo(struct db_session *tx, struct inbox_line *line, struct err *err)
+static int is_text_echo(struct db_session *tx, struct inbox_line *line, struct err *err)
 {
     struct message message = { .tenant_id = line->write->tenant_id, .direction = MESSAGE_OUT,
                                .channel_id = line->write->channel_id };
@@ -116,4 +118,30 @@ int inbox_is_echo(struct db_session *tx, struct inbox_line *line, struct err *er
                    "AND state IN (2, 3)", DB_ARGS(db_int(message.id)), err) < 0)
         return -1;
     return 1;
+}
+
+/* What names a part that the hub sent, by our token or by the id that the provider gave it, is an echo
+ * whatever its text; it says as much as a receipt "sent". */
+static int is_named_echo(struct db_session *tx, struct inbox_line *line, struct err *err)
+{
+    const struct receipt receipt = { .tenant_id = line->write->tenant_id, .channel_id = line->write->channel_id,
+        .external_id = line->event->external_id, .key = line->event->key, .state = MESSAGE_SENT,
+        .at_ms = now_ms(line) };
+    int64_t message_id = 0;
+
+    if ((receipt.key.len > 0 || receipt.external_id.len > 0)
+        && receipt_apply(tx, &receipt, &message_id, err) == RECEIPT_FAILED)
+        return -1;
+    if (!message_id)
+        return 0;
+    line->result->outcome = INBOX_DUPLICATE;
+    line->result->message_id = message_id;
+    return 1;
+}
+
+int inbox_is_echo(struct db_session *tx, struct inbox_line *line, struct err *err)
+{
+    int named = is_named_echo(tx, line, err);
+
+    return named || line->event->is_history ? named : is_text_echo(tx, line, err);
 }

@@ -180,7 +180,7 @@ static int settle(struct inbox_group *group, struct inbox_line *line, struct err
     }
     if (line->duplicate)
         return add_source(group, line, err);
-    if (line->event->kind == CHANNEL_OWN_MESSAGE && !line->event->is_history) {
+    if (line->event->kind == CHANNEL_OWN_MESSAGE) {
         is_echo = inbox_is_echo(group->tx, line, err);
         if (is_echo)
             return is_echo < 0 ? -1 : 0;

@@ -3,7 +3,10 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "core/arrival.h"
+#include "core/conversation.h"
 #include "core/inbox.h"
+#include "core/queue.h"
+#include "core/send_key.h"
 #include "core/split.h"
 
 #define TRIES 3 /* another transaction may move the message at the same moment */
@@ -35,18 +38,36 @@ static int read_target(struct db_rows *rows, struct target *out, struct err *err
     return 1;
 }
 
+/* The part that our token names, if a try of it began on this channel. */
+static int find_by_key(struct db_session *tx, const struct receipt *receipt, struct target *out, struct err *err)
+{
+    int64_t id;
+    int part;
+
+    if (receipt->key.len == 0 || !send_key_read(receipt->key, &id, &part))
+        return 0;
+    return read_target(db_query(tx,
+        "SELECT m.id, m.tenant_id, m.conversation_id, m.channel_id, m.state, m.parts, a.part, a.id FROM messages m "
+        "JOIN attempts a ON a.message_id = m.id WHERE m.tenant_id = $1 AND m.channel_id = $2 AND m.id = $3 "
+        "AND m.direction = 1 AND a.part = $4 AND a.act_id IS NULL ORDER BY a.id DESC LIMIT 1",
+        DB_ARGS(db_int(receipt->tenant_id), db_int(receipt->channel_id), db_int(id), db_int(part)), err), out, err);
+}
+
 /* Every part that went out has its id in its attempt; messages that were not sent from here have it
  * in their own row alone. */
 static int find_target(struct db_session *tx, const struct receipt *receipt, struct target *out,
                        struct err *err)
 {
-    int found = read_target(db_query(tx,
+    int found = find_by_key(tx, receipt, out, err);
+
+    if (found || receipt->external_id.len == 0)
+        return found;
+    found = read_target(db_query(tx,
         "SELECT m.id, m.tenant_id, m.conversation_id, m.channel_id, m.state, m.parts, a.part, a.id "
         "FROM attempts a JOIN messages m ON m.id = a.message_id WHERE a.tenant_id = $1 "
-        "AND a.channel_id = $2 AND a.external_id = $3 ORDER BY a.id DESC LIMIT 1",
+        "AND a.channel_id = $2 AND a.external_id = $3 AND a.act_id IS NULL ORDER BY a.id DESC LIMIT 1",
         DB_ARGS(db_int(receipt->tenant_id), db_int(receipt->channel_id),
                 db_text(receipt->external_id)), err), out, err);
-
     if (found)
         return found;
     return read_target(db_query(tx,
@@ -87,13 +108,55 @@ static int advance(struct db_session *tx, const struct target *target,
     return end_waiting(tx, message, err) ? -1 : 1;
 }
 
+/* The token brought the id that the lost answer would have: on the part's last try, and on the message
+ * where it is the last part's. Another row that carries it already keeps it. */
+static int give_external_id(struct db_session *tx, const struct receipt *receipt, const struct target *target,
+                            struct err *err)
+{
+    const struct message *message = &target->message;
+
+    if (receipt->key.len == 0 || receipt->external_id.len == 0)
+        return 0;
+    if (db_exec(tx, "UPDATE attempts SET external_id = $1 WHERE id = (SELECT MAX(a.id) FROM attempts a "
+                "WHERE a.message_id = $2 AND a.part = $3 AND a.act_id IS NULL) AND external_id IS NULL",
+                DB_ARGS(db_text(receipt->external_id), db_int(message->id), db_int(target->part)), err) < 0)
+        return -1;
+    if (target->part < message->parts - 1)
+        return 0;
+    return db_exec(tx, "UPDATE messages SET external_id = $1 WHERE id = $2 AND external_id IS NULL AND NOT EXISTS "
+                   "(SELECT 1 FROM messages o WHERE o.tenant_id = $3 AND o.channel_id = $4 AND o.direction = 1 "
+                   "AND o.external_id = $1)",
+                   DB_ARGS(db_text(receipt->external_id), db_int(message->id), db_int(message->tenant_id),
+                           db_int(message->channel_id)), err) < 0 ? -1 : 0;
+}
+
+/* A message whose answer was lost stands queued again, and now it is said that it did go out: it leaves
+ * its lane before it goes out twice. 1: it is as if still being sent, 0: it was claimed meanwhile, -1. */
+static int call_back(struct db_session *tx, struct message *message, const struct receipt *receipt,
+                     struct err *err)
+{
+    struct message_change change = { .to = MESSAGE_SENDING, .at_ms = receipt->at_ms };
+    int moved = conversation_lock(tx, message->tenant_id, message->conversation_id, err) < 0 ? -1
+        : message_advance(tx, message, MESSAGE_QUEUED, &change, err);
+
+    if (moved != 1)
+        return moved;
+    message->state = MESSAGE_SENDING;
+    if (db_exec(tx, "DELETE FROM jobs WHERE message_id = $1 AND kind = 1 AND state <> 1",
+                DB_ARGS(db_int(message->id)), err) < 0)
+        return -1;
+    return queue_promote(tx, JOB_SEND, &message->conversation_id, 1, err) ? -1 : 1;
+}
+
 /* A message that was reported failed and is read after all was delivered first; so the end is the
  * same in whatever order the receipts come. */
 static int move_up(struct db_session *tx, struct target *target, const struct receipt *receipt,
                    enum message_state to, struct err *err)
 {
-    int moved;
+    int moved = target->message.state == MESSAGE_QUEUED ? call_back(tx, &target->message, receipt, err) : 1;
 
+    if (moved != 1)
+        return moved;
     if (target->message.state == MESSAGE_FAILED && to == MESSAGE_READ) {
         moved = advance(tx, target, receipt, MESSAGE_DELIVERED, err);
         if (moved != 1)
@@ -166,6 +229,8 @@ static int apply(struct db_session *tx, struct target *target, const struct rece
 
     if (to < 0 || to == NOTHING)
         return to < 0 ? -1 : 0;
+    if (state == MESSAGE_QUEUED)     /* it is being tried again: only that it did go out says more */
+        return to == MESSAGE_FAILED ? 0 : move_up(tx, target, receipt, (enum message_state)to, err);
     if (!message_may(MESSAGE_OUT, state, (enum message_state)to)
         && !(state == MESSAGE_FAILED && to == MESSAGE_READ))
         return 0;
@@ -189,9 +254,11 @@ enum receipt_effect receipt_apply(struct db_session *tx, const struct receipt *r
     }
     if (message_id)
         *message_id = found == 1 ? target.message.id : 0;
-    if (found < 0 || moved < 0)
+    if (found < 0 || moved < 0 || (found == 1 && give_external_id(tx, receipt, &target, err)))
         return RECEIPT_FAILED;
-    return !found ? RECEIPT_EARLY : moved || news ? RECEIPT_APPLIED : RECEIPT_UNCHANGED;
+    if (!found)
+        return receipt->external_id.len > 0 ? RECEIPT_EARLY : RECEIPT_UNCHANGED;
+    return moved || news ? RECEIPT_APPLIED : RECEIPT_UNCHANGED;
 }
 
 int receipt_keep(struct db_session *tx, const struct receipt *receipt, struct err *err)
@@ -216,7 +283,7 @@ static struct str copy_text(struct arena *arena, struct str text)
 /* Of an early receipt `e`: its message has been named since. */
 #define NAMED \
     "(EXISTS (SELECT 1 FROM attempts a WHERE a.tenant_id = e.tenant_id " \
-    "AND a.channel_id = e.channel_id AND a.external_id = e.external_id) " \
+    "AND a.channel_id = e.channel_id AND a.external_id = e.external_id AND a.act_id IS NULL) " \
     "OR EXISTS (SELECT 1 FROM messages m WHERE m.tenant_id = e.tenant_id " \
     "AND m.channel_id = e.channel_id AND m.direction = 1 AND m.external_id = e.external_id))"
 

@@ -148,9 +148,9 @@ int message_set_advance(struct db_session *tx, struct message_move *moves, size_
     if (n > 0 && advance(tx, sorted, n, err) < 0)
         return -1;
     for (size_t i = 0; i < count; i++) {
-        if (!moves[i].moved)
-            continue;
-        announce(tx, &moves[i]);
+        if (moves[i].moved)
+            announce(tx, &moves[i]);
+        /* a receipt by our own token may have been faster than the answer, which still says the id */
         if (moves[i].change.external_id.len > 0)
             sorted[named++] = &moves[i];
     }

@@ -25,12 +25,18 @@ static bool leaves_lane(const struct queue_finish *finish)
     return finish->end == QUEUE_REMOVE || finish->end == QUEUE_HOLD || finish->end == QUEUE_LEAVE;
 }
 
+/* Whoever does not go on at once may leave the lane after all (drop_settled). */
+static bool may_leave_lane(const struct queue_finish *finish)
+{
+    return finish->end != QUEUE_NEXT_PART;
+}
+
 static size_t lanes_left(const struct group *group, int64_t *lanes)
 {
     size_t count = 0;
 
     for (size_t i = 0; i < group->count; i++)
-        if (leaves_lane(group->items[i]))
+        if (may_leave_lane(group->items[i]))
             lanes[count++] = group->items[i]->send->conversation_id;
     return count;
 }
@@ -192,7 +198,8 @@ static int end_attempts(const struct group *group, struct err *err)
     }
     return n == 0 ? 0 : db_exec_rows(group->tx, &(struct db_set){
         "WITH v(id, outcome, code, detail, external_id, finished_ms) AS (:rows:) UPDATE attempts "
-        "SET outcome = v.outcome, code = v.code, detail = v.detail, external_id = v.external_id, "
+        "SET outcome = v.outcome, code = v.code, detail = v.detail, "
+        "external_id = coalesce(v.external_id, attempts.external_id), "
         "finished_ms = v.finished_ms FROM v WHERE attempts.id = v.id", "iittti", values, n },
             err) < 0 ? -1 : 0;
 }
@@ -433,6 +440,22 @@ static int note_channels(const struct group *group, struct err *err)
     return 0;
 }
 
+/* A receipt by our own token may have told the end of a message before the answer did: then there is
+ * nothing left to try, to look up or to ask a person. */
+static int drop_settled(const struct group *group, struct err *err)
+{
+    for (size_t i = 0; i < group->count; i++) {
+        const struct queue_finish *finish = group->items[i];
+        if (finish->end == QUEUE_REMOVE || finish->end == QUEUE_NEXT_PART)
+            continue;
+        if (db_exec(group->tx, "DELETE FROM jobs WHERE id = $1 AND EXISTS (SELECT 1 FROM messages m "
+                    "WHERE m.id = jobs.message_id AND m.state IN (6, 7, 8, 11))",
+                    DB_ARGS(db_int(finish->send->job_id)), err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int run_finishes(struct db_session *tx, struct db_write_item **items, size_t count,
                         struct err *err)
 {
@@ -447,7 +470,7 @@ static int run_finishes(struct db_session *tx, struct db_write_item **items, siz
     if (end_attempts(&group, err) || start_parts(&group, err) || move_messages(&group, err) ||
         settle_messages(&group, err) || settle_parts(&group, err) || apply_early_receipts(&group, err) ||
             audit_failures(&group, err) ||
-        note_channels(&group, err))
+        drop_settled(&group, err) || note_channels(&group, err))
         return -1;
     return queue_promote(tx, JOB_SEND, lanes, lanes_left(&group, lanes), err);
 }

@@ -19,7 +19,7 @@
 #define PROMOTE(kind) \
     "WITH v(lane) AS (:rows:), next(id) AS MATERIALIZED (SELECT " \
     "(SELECT n.id FROM jobs n WHERE n.kind = " kind " AND n.lane = v.lane AND n.state = 0 " \
-    "AND n.head = 0 ORDER BY n.lane_seq LIMIT 1) FROM v WHERE coalesce(" \
+    "AND n.head = 0 ORDER BY n.lane_seq, n.id LIMIT 1) FROM v WHERE coalesce(" \
     "(SELECT h.head FROM jobs h WHERE h.kind = " kind " AND h.lane = v.lane AND h.head = 1 LIMIT " \
     "1), 0) = 0) " \
     "UPDATE jobs SET head = 1 FROM next WHERE jobs.id = next.id AND jobs.state = 0"

@@ -4,9 +4,9 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "core/channel.h"
+#include "core/send_key.h"
 #include "core/split.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -109,15 +109,13 @@ static struct str clean(struct arena *arena, struct str text, size_t max)
 
 static struct send_job job_of(struct sending *s)
 {
-    char id[ID_TEXT_BYTES];
     struct send_job job = { .arena = s->arena, .to = str_dup(s->arena, s->send.to),
         .part = (int)s->send.part,
         .parts = (int)s->parts, .attempt = (int)s->send.attempt, .timeout_ms = LIMIT_SEND_MS,
         .text = split_part(s->driver, s->send.text, (int)s->send.part),
         .reply_to = s->send.part == 0 ? str_dup(s->arena, s->send.reply_to) : NULL };
 
-    snprintf(job.key, sizeof job.key, "%s-%d", id_encode(id, ID_MESSAGE, s->send.message_id),
-             job.part);
+    send_key(job.key, s->send.message_id, job.part);
     return job;
 }
 

@@ -1,0 +1,63 @@
+-- Several addresses of one contact, one person behind several contacts, and what is done to messages that are out.
+
+-- Further identifiers of a contact on its channel. None of them is the address of another contact there.
+CREATE TABLE identities (
+    tenant_id BIGINT NOT NULL,
+    channel_id BIGINT NOT NULL,
+    address TEXT NOT NULL,                      -- normalised, like contacts.address
+    contact_id BIGINT NOT NULL,
+    address_given TEXT,                         -- as received, when it differs
+    created_ms BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, channel_id, address),
+    FOREIGN KEY (tenant_id, contact_id) REFERENCES contacts (tenant_id, id)
+);
+CREATE INDEX identities_contact ON identities (contact_id);
+CREATE INDEX identities_address ON identities (tenant_id, address);
+
+ALTER TABLE contacts ADD COLUMN opted_out_by BIGINT NOT NULL DEFAULT 0; -- core/consent.h: who said so, bits
+ALTER TABLE contacts ADD COLUMN person_id BIGINT;                       -- shared by the contacts of one person
+UPDATE contacts SET opted_out_by = CASE WHEN opted_out_text LIKE 'provider:%' THEN 2 ELSE 1 END
+    WHERE opted_out_ms IS NOT NULL;
+CREATE INDEX contacts_person ON contacts (tenant_id, person_id) WHERE person_id IS NOT NULL;
+CREATE INDEX contacts_address ON contacts (tenant_id, address);
+
+ALTER TABLE channels ADD COLUMN help_text TEXT;                         -- the answer to HELP; NULL: the hub's own
+
+-- A reaction, edit, deletion or reading that goes out: its job stands in the conversation's lane like a send.
+CREATE TABLE acts (
+    id BIGINT PRIMARY KEY,
+    tenant_id BIGINT NOT NULL,
+    conversation_id BIGINT NOT NULL,
+    channel_id BIGINT NOT NULL,
+    message_id BIGINT NOT NULL,                 -- what it is done to
+    act BIGINT NOT NULL,                        -- core/channel_send.h
+    text TEXT NOT NULL,                         -- the emoji, or the new text
+    state BIGINT NOT NULL,                      -- core/message.h: queued, sending, sent, unknown, failed
+    error_code TEXT,
+    error_hint TEXT,
+    created_ms BIGINT NOT NULL,
+    updated_ms BIGINT NOT NULL
+);
+CREATE INDEX acts_message ON acts (message_id, id);
+
+ALTER TABLE jobs ADD COLUMN act_id BIGINT;      -- the job is an act: message_id is NULL
+ALTER TABLE attempts ADD COLUMN act_id BIGINT;  -- the try of an act on message_id
+
+-- Acts share the place of the message before them.
+DROP INDEX jobs_lane;
+CREATE INDEX jobs_lane ON jobs (kind, lane, lane_seq, id) WHERE head = 0 AND state = 0;
+
+-- only: postgres
+DO $$
+DECLARE
+    mine CONSTANT TEXT := '(SELECT current_setting(''hub.tenant'')) = ''*'' OR tenant_id = '
+        'CAST(NULLIF((SELECT current_setting(''hub.tenant'')), ''*'') AS BIGINT)';
+    name TEXT;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['identities', 'acts'] LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
+        EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
+        EXECUTE format('CREATE POLICY hub_tenant ON %I USING (%s)', name, mine);
+    END LOOP;
+END
+$$;
