@@ -14,14 +14,17 @@ CREATE TABLE identities (
 CREATE INDEX identities_contact ON identities (contact_id);
 CREATE INDEX identities_address ON identities (tenant_id, address);
 
-ALTER TABLE contacts ADD COLUMN opted_out_by BIGINT NOT NULL DEFAULT 0; -- core/consent.h: who said so, bits
-ALTER TABLE contacts ADD COLUMN person_id BIGINT;                       -- shared by the contacts of one person
+-- Core/consent.h: who said so, bits.
+ALTER TABLE contacts ADD COLUMN opted_out_by BIGINT NOT NULL DEFAULT 0;
+-- Shared by the contacts of one person.
+ALTER TABLE contacts ADD COLUMN person_id BIGINT;
 UPDATE contacts SET opted_out_by = CASE WHEN opted_out_text LIKE 'provider:%' THEN 2 ELSE 1 END
     WHERE opted_out_ms IS NOT NULL;
 CREATE INDEX contacts_person ON contacts (tenant_id, person_id) WHERE person_id IS NOT NULL;
 CREATE INDEX contacts_address ON contacts (tenant_id, address);
 
-ALTER TABLE channels ADD COLUMN help_text TEXT;                         -- the answer to HELP; NULL: the hub's own
+-- The answer to HELP; NULL: the hub's own.
+ALTER TABLE channels ADD COLUMN help_text TEXT;
 
 -- A reaction, edit, deletion or reading that goes out: its job stands in the conversation's lane like a send.
 CREATE TABLE acts (
@@ -40,8 +43,10 @@ CREATE TABLE acts (
 );
 CREATE INDEX acts_message ON acts (message_id, id);
 
-ALTER TABLE jobs ADD COLUMN act_id BIGINT;      -- the job is an act: message_id is NULL
-ALTER TABLE attempts ADD COLUMN act_id BIGINT;  -- the try of an act on message_id
+-- The job is an act: message_id is NULL.
+ALTER TABLE jobs ADD COLUMN act_id BIGINT;
+-- The try of an act on message_id.
+ALTER TABLE attempts ADD COLUMN act_id BIGINT;
 
 -- Acts share the place of the message before them.
 DROP INDEX jobs_lane;
