@@ -28,6 +28,8 @@ struct arena;
 #define ID_AUDIT "aud"
 #define ID_PARKED "prk"
 #define ID_EGRESS "egr"
+#define ID_PERSON "per"
+#define ID_ACT "act"
 
 /* Install the 16-byte key of the permutation (derived from the master key). Call before threads
  * start. */

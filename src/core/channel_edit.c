@@ -228,6 +228,8 @@ static int apply(struct channel_edit *edit, struct err *err)
         return -1;
     if (edit->auto_reply.data)
         row->auto_reply = edit->auto_reply.len ? edit->auto_reply : (struct str){ 0 };
+    if (edit->help_text.data)
+        row->help_text = edit->help_text.len ? edit->help_text : (struct str){ 0 };
     keep(&row->state, edit->state);
     keep(&row->policy, edit->policy);
     keep(&row->debounce_ms, edit->debounce_ms);
@@ -370,14 +372,15 @@ int channel_update(struct db_session *tx, void *arg, struct err *err)
             "agent = $6, "
             "auto_reply = $7, debounce_ms = $8, region = $9, per_second = $10, per_hour = $11, "
             "per_day = $12, "
-            "per_contact_hour = $13, updated_ms = $14, breaker_faults = 0, breaker_until_ms = 0 "
-            "WHERE tenant_id = $15 AND id = $16",
+            "per_contact_hour = $13, updated_ms = $14, breaker_faults = 0, breaker_until_ms = 0, "
+            "help_text = $15 WHERE tenant_id = $16 AND id = $17",
             DB_ARGS(db_text(row->name), db_int(row->state), db_text(row->settings),
                     db_blob(row->secrets), db_int(row->policy), db_text(row->agent),
                     db_text(row->auto_reply), db_int(row->debounce_ms), db_text(row->region),
                     db_int(row->rates.per_second), db_int(row->rates.per_hour),
                     db_int(row->rates.per_day), db_int(row->rates.per_contact_hour),
-                    db_int(row->updated_ms), db_int(row->tenant_id), db_int(row->id)),
+                    db_int(row->updated_ms), db_text(row->help_text), db_int(row->tenant_id),
+                    db_int(row->id)),
             err)
         < 0)
         return -1;

@@ -15,7 +15,7 @@ struct channel_edit {
     int64_t now_ms;
     struct str kind;                /* adding only */
     struct str name;
-    struct str region, agent, auto_reply;   /* the empty text removes */
+    struct str region, agent, auto_reply, help_text;    /* the empty text removes */
     int64_t state, policy, debounce_ms;
     struct channel_rates rates;
     const struct json

@@ -41,6 +41,7 @@ const struct column channel_columns[] = {
     { "last_error", COL_TEXT, AT(health.last_error), COL_PUBLIC },
     { "created_ms", COL_TIME, AT(created_ms), COL_PUBLIC, NULL, NULL, "created_at" },
     { "updated_ms", COL_TIME, AT(updated_ms), COL_PUBLIC, NULL, NULL, "updated_at" },
+    { "help_text", COL_TEXT, AT(help_text), COL_PUBLIC },
     { "poll_node", COL_TEXT, AT(health.poll_node), 0 },
     { "poll_until_ms", COL_TIME, AT(health.poll_until_ms), 0 },
     { "gaps", COL_TEXT, AT(health.gaps), 0 },

@@ -29,7 +29,7 @@ struct channel_health {
 
 struct channel_row {
     int64_t id, tenant_id, state, policy, debounce_ms, created_ms, updated_ms;
-    struct str kind, name, hook, region, agent, auto_reply;
+    struct str kind, name, hook, region, agent, auto_reply, help_text;
     struct str settings;            /* what is not secret, a JSON object */
     struct str secrets;             /* sealed */
     struct str secret_names;        /* a JSON array of the secrets that are set; no column */

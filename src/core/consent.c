@@ -1,36 +1,58 @@
 #include "core/consent.h"
 
+#include "base/arena.h"
 #include "core/event.h"
 #include "db/db.h"
 
-static int64_t change(struct db_session *tx, const struct consent *consent, struct err *err)
+const char *const consent_words[] = { "none", "word", "provider", "word+provider", "person", "word+person",
+                                      "provider+person", "word+provider+person", NULL };
+
+/* What stands with the contact. */
+struct stored {
+    int64_t since_ms, by;
+    struct str reason;
+};
+
+static int read_stored(struct db_session *tx, const struct consent *consent, struct stored *out, struct err *err)
 {
-    if (consent->opted_out)
-        return db_exec(tx,
-            "UPDATE contacts SET opted_out_ms = $1, opted_out_text = $2, updated_ms = $3 "
-            "WHERE tenant_id = $4 AND id = $5 AND opted_out_ms IS NULL",
-            DB_ARGS(db_int(consent->at_ms), db_text(consent->reason), db_int(consent->at_ms),
-                    db_int(consent->tenant_id), db_int(consent->contact_id)), err);
-    return db_exec(tx,
-        "UPDATE contacts SET opted_out_ms = NULL, opted_out_text = NULL, updated_ms = $1 "
-        "WHERE tenant_id = $2 AND id = $3 AND opted_out_ms IS NOT NULL",
-        DB_ARGS(db_int(consent->at_ms), db_int(consent->tenant_id), db_int(consent->contact_id)), err);
+    struct db_rows *rows = db_query(tx, "SELECT opted_out_ms, opted_out_by, opted_out_text FROM contacts "
+                                    "WHERE tenant_id = $1 AND id = $2 FOR UPDATE",
+                                    DB_ARGS(db_int(consent->tenant_id), db_int(consent->contact_id)), err);
+    int found = rows ? db_next(rows, err) : -1;
+
+    if (found != 1)
+        return found;
+    *out = (struct stored){ .since_ms = db_col_int(rows, 0), .by = db_col_int(rows, 1) };
+    if (!db_col_null(rows, 2))
+        out->reason = (struct str){ str_dup(db_arena(tx), db_col_text(rows, 2)), db_col_text(rows, 2).len };
+    db_rows_end(rows);
+    return 1;
+}
+
+static int64_t lifted(enum consent_voice by)
+{
+    return by == CONSENT_WORD ? CONSENT_WORD | CONSENT_PERSON
+        : by == CONSENT_PROVIDER ? CONSENT_PROVIDER : CONSENT_WORD | CONSENT_PROVIDER | CONSENT_PERSON;
 }
 
 int consent_note(struct db_session *tx, const struct consent *consent, struct err *err)
 {
-    int64_t changed = change(tx, consent, err), known;
+    struct stored was = { 0 };
+    int found = read_stored(tx, consent, &was, err);
+    int64_t by = consent->opted_out ? was.by | (int64_t)consent->by : was.by & ~lifted(consent->by);
+    int64_t since_ms = by == 0 ? 0 : was.since_ms ? was.since_ms : consent->at_ms;
+    struct str reason = by == 0 ? (struct str){ 0 } : was.reason.len > 0 ? was.reason : consent->reason;
 
-    if (changed < 0)
+    if (found != 1 || (by == was.by && (since_ms != 0) == (was.since_ms != 0)))
+        return found;
+    if (db_exec(tx, "UPDATE contacts SET opted_out_ms = $1, opted_out_by = $2, opted_out_text = $3, updated_ms = $4 "
+                "WHERE tenant_id = $5 AND id = $6",
+                DB_ARGS(db_id(since_ms), db_int(by), db_text(reason), db_int(consent->at_ms),
+                        db_int(consent->tenant_id), db_int(consent->contact_id)), err) < 0)
         return -1;
-    if (changed == 1) {
+    if ((since_ms != 0) != (was.since_ms != 0))
         event_add(tx, &(struct event){ .tenant_id = consent->tenant_id, .object_id = consent->contact_id,
-                                       .kind = consent->opted_out ? "contact.opted_out" : "contact.opted_in",
-                                       .at_ms = consent->at_ms });
-        return 1;
-    }
-    if (db_query_int(tx, "SELECT id FROM contacts WHERE tenant_id = $1 AND id = $2",
-                     DB_ARGS(db_int(consent->tenant_id), db_int(consent->contact_id)), 0, &known, err))
-        return -1;
-    return known != 0;
+                                       .kind = since_ms ? "contact.opted_out" : "contact.opted_in",
+                                       .conversation_id = consent->conversation_id, .at_ms = consent->at_ms });
+    return 1;
 }

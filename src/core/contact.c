@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/id.h"
+#include "core/consent.h"
 #include "core/event.h"
 #include "core/query.h"
 
@@ -23,6 +24,8 @@ const struct column contact_columns[] = {
     { "metadata", COL_JSON, AT(metadata), COL_PUBLIC, NULL, NULL, NULL },
     { "created_ms", COL_TIME, AT(created_ms), COL_PUBLIC, NULL, NULL, "created_at" },
     { "updated_ms", COL_TIME, AT(updated_ms), COL_PUBLIC, NULL, NULL, "updated_at" },
+    { "opted_out_by", COL_ENUM, AT(opted_out_by), COL_PUBLIC, NULL, consent_words, NULL },
+    { "person_id", COL_REF, AT(person_id), COL_PUBLIC, ID_PERSON, NULL, NULL },
     { 0 }
 };
 

@@ -6,7 +6,7 @@
 struct arena;
 
 struct contact {
-    int64_t id, tenant_id, channel_id, opted_out_ms, created_ms, updated_ms;
+    int64_t id, tenant_id, channel_id, opted_out_ms, created_ms, updated_ms, opted_out_by, person_id;
     struct str address, address_given, name, opted_out_text, time_zone, metadata;
 };
 

@@ -165,29 +165,13 @@ static int write_optout(struct db_session *tx, const struct burst *burst, int64_
                         struct err *err)
 {
     const struct burst_message *last = &burst->messages[burst->count - 1];
-    bool stop = burst->plan.optout == OPTOUT_STOP;
-    int64_t changed;
+    const struct consent consent = { .tenant_id = burst->job.tenant_id, .contact_id = burst->contact_id,
+        .conversation_id = burst->job.conversation_id, .at_ms = now_ms, .by = CONSENT_WORD,
+        .opted_out = burst->plan.optout == OPTOUT_STOP, .reason = last->text };
 
     if (burst->plan.optout != OPTOUT_STOP && burst->plan.optout != OPTOUT_START)
         return 0;
-    /* What a provider reported (a bounce, a complaint) is not lifted by a word. */
-    changed = stop ? db_exec(tx,
-            "UPDATE contacts SET opted_out_ms = $1, opted_out_text = $2, updated_ms = $3 WHERE id "
-            "= $4 AND opted_out_ms IS NULL",
-            DB_ARGS(db_int(now_ms), db_text(last->text), db_int(now_ms), db_int(burst->contact_id)),
-                err)
-        : db_exec(tx,
-            "UPDATE contacts SET opted_out_ms = NULL, opted_out_text = NULL, updated_ms = $1 "
-            "WHERE id = $2 AND opted_out_ms IS NOT NULL AND coalesce(opted_out_text, '') NOT LIKE "
-            "'provider:%'",
-            DB_ARGS(db_int(now_ms), db_int(burst->contact_id)), err);
-    if (changed == 1)
-        event_add(tx, &(struct event){ .tenant_id = burst->job.tenant_id,
-            .object_id = burst->contact_id,
-            .kind = stop ? "contact.opted_out" : "contact.opted_in",
-                .conversation_id = burst->job.conversation_id,
-            .at_ms = now_ms });
-    return changed < 0 ? -1 : 0;
+    return consent_note(tx, &consent, err) < 0 ? -1 : 0;
 }
 
 /* After a quiet hour the count of answers by machines starts anew; outbox_add counts. */

@@ -7,6 +7,7 @@
 #include "core/agent.h"
 #include "core/channel.h"
 #include "core/channel_row.h"
+#include "core/consent.h"
 #include "core/decide.h"
 #include "core/message_set.h"
 #include "core/optout.h"
@@ -61,8 +62,8 @@ struct burst {
     /* the conversation and its channel */
     int64_t last_position, is_group, auto_turns, paused_until_ms, policy;
     /* quiet_ms: since the message before the burst */
-    int64_t contact_id, opted_out_ms, quiet_ms;
-    struct str contact_name, address, assigned_to, agent, auto_reply, opted_out_text;
+    int64_t contact_id, opted_out_ms, opted_out_by, quiet_ms;
+    struct str contact_name, address, assigned_to, agent, auto_reply, help_text;
     const char *channel_name, *kind;
     const struct channel_driver *driver;
     struct queue_ready ready;       /* may the channel send now? */

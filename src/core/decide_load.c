@@ -48,7 +48,7 @@ static struct str keep(struct arena *arena, struct str text)
 static const char context_sql[] =
     "SELECT v.last_position, v.is_group, v.auto_turns, v.paused_until_ms, v.assigned_to, c.name, "
     "c.kind, c.policy, c.agent, c.auto_reply, k.id, k.name, k.address, k.opted_out_ms, "
-    "k.opted_out_text, c.state, " QUEUE_READY_COLUMNS
+    "k.opted_out_by, c.state, c.help_text, " QUEUE_READY_COLUMNS
     " FROM conversations v JOIN channels c ON c.id = v.channel_id LEFT JOIN contacts k ON k.id = "
     "v.contact_id WHERE v.id = $1 AND v.tenant_id = $2";
 
@@ -77,9 +77,10 @@ static int load_context(struct burst *burst, struct db_session *session, struct 
     burst->contact_name = keep(arena, db_col_text(rows, 11));
     burst->address = keep(arena, db_col_text(rows, 12));
     burst->opted_out_ms = db_col_int(rows, 13);
-    burst->opted_out_text = keep(arena, db_col_text(rows, 14));
+    burst->opted_out_by = db_col_int(rows, 14);
     burst->can_send = db_col_int(rows, 15) == 0;
-    burst->ready = queue_ready_of(rows, 16, clock_ms());
+    burst->help_text = keep(arena, db_col_text(rows, 16));
+    burst->ready = queue_ready_of(rows, 17, clock_ms());
     db_rows_end(rows);
     return 1;
 }

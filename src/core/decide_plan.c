@@ -98,13 +98,16 @@ static int plan_optout(struct burst *burst, enum optout_word word, struct err *e
         [OPTOUT_START] = { DECISION_OPT_IN, "The contact opted in again." },
         [OPTOUT_HELP] = { DECISION_HELP, "The contact asked for help." },
     };
+    struct str text = word == OPTOUT_HELP && burst->help_text.len > 0 ? burst->help_text : optout_text(word);
     bool repeated = word == OPTOUT_STOP && burst->opted_out_ms;
+    bool blocked = burst->opted_out_by & CONSENT_PROVIDER;
 
     burst->plan.optout = word;
     conclude(burst, ends[word].action, ends[word].reason);
-    if (repeated || (burst->driver->can & CHANNEL_ANSWERS_OPT_OUT))
-        return 0;       /* one confirmation, and only one side confirms */
-    return add_reply(burst, optout_text(word), ORIGIN_AUTO, err) < 0 ? -1 : 0;
+    /* one confirmation, only one side confirms, and START is not true as long as the provider says no */
+    if (repeated || (word == OPTOUT_START && blocked) || (burst->driver->can & CHANNEL_ANSWERS_OPT_OUT))
+        return 0;
+    return add_reply(burst, text, ORIGIN_AUTO, err) < 0 ? -1 : 0;
 }
 
 /* --- Rules ------------------------------------------------------------------------------------ */

@@ -25,6 +25,11 @@ bool inbox_is_message(const struct channel_event *event)
     return event->kind == CHANNEL_MESSAGE || event->kind == CHANNEL_OWN_MESSAGE;
 }
 
+bool inbox_is_person(const struct channel_event *event)
+{
+    return event->kind == CHANNEL_OPTED_OUT || event->kind == CHANNEL_OPTED_IN || event->kind == CHANNEL_MOVED;
+}
+
 static bool is_known_type(struct str type)
 {
     struct str rest = STR(MESSAGE_TYPES), known;
@@ -74,6 +79,10 @@ static int check_event(const struct channel_event *event, struct err *err)
     if (names_message(event) && event->external_id.len == 0
         && (event->kind != CHANNEL_RECEIPT || event->key.len == 0))
         return err_field(err, "external_id", "Which message is meant is not said.");
+    if (inbox_is_person(event) && event->address.len == 0 && event->group.len == 0)
+        return err_field(err, "address", "Who is meant is not said.");
+    if (event->kind == CHANNEL_MOVED && (event->text.len == 0 || event->text.len > LIMIT_ADDRESS_BYTES))
+        return err_field(err, "text", "The new address is not one of 1 to %d bytes.", LIMIT_ADDRESS_BYTES);
     if (event->kind == CHANNEL_RECEIPT && !receipt_may_say(event->state))
         return err_field(err, "state", "A receipt says sent, delivered, read or failed.");
     if (event->segments < 0 || event->segments > LIMIT_SEGMENTS_PER_PART)
@@ -117,6 +126,8 @@ static void prepare_line(struct arena *arena, const struct channel *channel,
     if (!line->refused && event->address.len > 0)
         line->address = channel_address(arena, channel, event->address);
     line->peer = event->group.len > 0 ? event->group : line->address;
+    if (!line->refused && event->kind == CHANNEL_MOVED)
+        line->moved_to = event->group.len > 0 ? event->text : channel_address(arena, channel, event->text);
     if (!line->refused && inbox_is_message(event) && line->peer.len == 0)
         line->refused = err_field(&err, "address", "Who the message is from is not said.") != 0;
     if (line->refused) {
@@ -130,6 +141,12 @@ static void prepare_line(struct arena *arena, const struct channel *channel,
         line->address = line->peer;
 }
 
+/* A contact that opts out before it was heard of is stored by that. */
+static bool needs_ids(const struct inbox_line *line)
+{
+    return !line->refused && (inbox_is_message(line->event) || line->event->kind == CHANNEL_OPTED_OUT);
+}
+
 /* Draw the ids of all messages at once. */
 static int draw_ids(struct hub *hub, struct inbox_prepared *prepared, size_t count, struct err *err)
 {
@@ -137,7 +154,7 @@ static int draw_ids(struct hub *hub, struct inbox_prepared *prepared, size_t cou
     int64_t next;
 
     for (size_t i = 0; i < count; i++)
-        messages += inbox_is_message(prepared->lines[i].event) && !prepared->lines[i].refused;
+        messages += needs_ids(&prepared->lines[i]);
     if (messages == 0)
         return 0;
     next = ids_take(hub->ids, messages * IDS_PER_MESSAGE, err);
@@ -146,7 +163,7 @@ static int draw_ids(struct hub *hub, struct inbox_prepared *prepared, size_t cou
     for (size_t i = 0; i < count; i++) {
         struct inbox_line *line = &prepared->lines[i];
 
-        if (!inbox_is_message(line->event) || line->refused)
+        if (!needs_ids(line))
             continue;
         line->conversation_id = next++;
         line->contact_id = next++;

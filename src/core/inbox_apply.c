@@ -58,6 +58,8 @@ int inbox_apply(struct db_session *tx, struct inbox_line *line, struct err *err)
 
     if (event->kind == CHANNEL_RECEIPT)
         return apply_receipt(tx, line, err);
+    if (inbox_is_person(event))
+        return inbox_apply_person(tx, line, err);
     found = find_target(tx, line, err);
     if (found != 1)
         return found;

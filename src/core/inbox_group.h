@@ -12,6 +12,7 @@ struct inbox_line {
     struct inbox_result *result;
     struct str address;             /* of the sender or recipient, normalised */
     struct str peer;                /* the address, or the group */
+    struct str moved_to;            /* CHANNEL_MOVED: normalised */
     struct str external_id;         /* the provider's, or a hash; absent: none */
     enum message_direction direction;
     int64_t message_id, conversation_id, contact_id, job_id;
@@ -54,6 +55,9 @@ struct inbox_group {
 /* Is the event a message (from either side)? */
 bool inbox_is_message(const struct channel_event *event);
 
+/* Is it about a person: opted out or in, moved? */
+bool inbox_is_person(const struct channel_event *event);
+
 /* inbox_find.c: what is stored already. Marks duplicates and the group's own twins, fills kept. */
 int inbox_find(struct inbox_group *group, struct err *err);
 
@@ -62,6 +66,9 @@ int inbox_store(struct inbox_group *group, struct err *err);
 
 /* inbox_apply.c: one receipt, edit, deletion or reaction. */
 int inbox_apply(struct db_session *tx, struct inbox_line *line, struct err *err);
+
+/* inbox_people.c: what a provider says of a person: opted out, opted in, moved. */
+int inbox_apply_person(struct db_session *tx, struct inbox_line *line, struct err *err);
 
 /* inbox_apply.c: is this message of the phone's owner only the echo of one that the hub is sending?
  * 1: it took the external id (result says DUPLICATE), 0: no, -1. */

@@ -124,7 +124,7 @@ static int select_ids(struct db_session *tx, const char *sql, const struct id_se
     return !rows || found < 0 ? -1 : 0;
 }
 
-/* Nobody who said STOP gets anything but the confirmation of it. */
+/* Nobody who opted out gets anything but the confirmation of it. */
 static int suppress(struct db_session *tx, struct outbox_prepared **writes, size_t count,
                     struct err *err)
 {
@@ -184,8 +184,8 @@ static void fill_message(struct db_value *row, const struct outbox_prepared *pre
     *row++ = db_id(prepared->expires_ms);
     *row++ = db_int(prepared->parts);
     *row++ = db_text(write->suppressed ? STR("opted_out") : none);
-    *row++ = db_text(write->suppressed ? STR("The contact said STOP; it gets nothing until it says "
-                                             "START.") : none);
+    *row++ = db_text(write->suppressed ? STR("The contact wants no more messages; who said so and "
+                                             "when stands with the contact.") : none);
 }
 
 static int insert_messages(struct db_session *tx, struct outbox_prepared **writes, size_t count,

@@ -64,7 +64,7 @@ enum queue_verdict {
     QUEUE_SEND,             /* sending; its attempt row says started */
     QUEUE_LOOK_UP,          /* unknown; ask the provider */
     QUEUE_EXPIRED,          /* too late */
-    QUEUE_OPTED_OUT,        /* the contact said STOP */
+    QUEUE_OPTED_OUT,        /* the contact wants nothing more */
     QUEUE_READDRESSED,      /* the contact is not who it was when the text was written */
     QUEUE_GONE              /* the message wants no sending any more */
 };
@@ -138,6 +138,7 @@ struct queue_finish {
     struct str settled_code, settled_hint;
     bool early_receipts;            /* receipts may have come before this answer: apply them */
     bool worked, fault;             /* what the breaker learns; neither: nothing */
+    bool opted_out;                 /* the provider says that the contact wants nothing more */
     int64_t pause_until_ms;         /* the provider asked the channel to wait until then */
     bool done;                      /* out: false: the lease was lost, nothing was written */
 };

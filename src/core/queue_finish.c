@@ -5,6 +5,7 @@
 #include "core/audit.h"
 #include "core/breaker.h"
 #include "core/channel.h"
+#include "core/consent.h"
 #include "core/inbox_receipt.h"
 #include "core/message_set.h"
 #include "core/queue_lane.h"
@@ -440,6 +441,23 @@ static int note_channels(const struct group *group, struct err *err)
     return 0;
 }
 
+/* What else the provider's answer said of the contact. */
+static int note_contacts(const struct group *group, struct err *err)
+{
+    for (size_t i = 0; i < group->count; i++) {
+        const struct queue_finish *finish = group->items[i];
+        const struct queue_send *send = finish->send;
+        struct str why = finish->tried.detail.len > 0 ? finish->tried.detail : finish->tried.code;
+        const struct consent consent = { .tenant_id = send->tenant_id, .contact_id = send->contact_id,
+            .conversation_id = send->conversation_id, .at_ms = finish->now_ms, .opted_out = true,
+            .by = CONSENT_PROVIDER, .reason = why };
+
+        if (finish->opted_out && send->contact_id && consent_note(group->tx, &consent, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* A receipt by our own token may have told the end of a message before the answer did: then there is
  * nothing left to try, to look up or to ask a person. */
 static int drop_settled(const struct group *group, struct err *err)
@@ -470,7 +488,7 @@ static int run_finishes(struct db_session *tx, struct db_write_item **items, siz
     if (end_attempts(&group, err) || start_parts(&group, err) || move_messages(&group, err) ||
         settle_messages(&group, err) || settle_parts(&group, err) || apply_early_receipts(&group, err) ||
             audit_failures(&group, err) ||
-        drop_settled(&group, err) || note_channels(&group, err))
+        drop_settled(&group, err) || note_contacts(&group, err) || note_channels(&group, err))
         return -1;
     return queue_promote(tx, JOB_SEND, lanes, lanes_left(&group, lanes), err);
 }

@@ -70,7 +70,7 @@ static int end_untried(struct sending *s, struct err *err)
         break;
     case QUEUE_OPTED_OUT:
         set_change(&finish, MESSAGE_SUPPRESSED, "opted_out",
-                   "The contact said STOP; only START from them lifts it.");
+                   "The contact wants no more messages; who said so and when stands with the contact.");
         break;
     case QUEUE_READDRESSED:
         set_change(&finish, MESSAGE_FAILED, "address_changed",
@@ -277,6 +277,7 @@ static int store(struct sending *s, const struct tried *tried, struct err *err)
 
     finish.tried = attempt_of(tried);
     finish.fault = tried->result.channel_fault;
+    finish.opted_out = tried->result.opted_out;
     finish.worked = !finish.fault && (tried->outcome == SEND_DONE ||
                                       tried->outcome == SEND_REFUSED);
     conclude(s, &finish, tried);

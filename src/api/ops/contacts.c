@@ -177,7 +177,7 @@ static enum op_done update(struct op_call *call, struct err *err)
 static enum op_done note(struct op_call *call, bool opted_out, struct str reason, struct err *err)
 {
     struct edit edit = { .call = call, .consent = { .tenant_id = call->tenant_id, .opted_out = opted_out,
-        .reason = reason,
+        .reason = reason, .by = CONSENT_PERSON,
         .contact_id = field_number(&call->in, "id", 0), .at_ms = clock_ms() } };
 
     return op_write(call, consent_tx, render, &edit, err);
@@ -198,7 +198,7 @@ static enum op_done opt_in(struct op_call *call, struct err *err)
 static const struct op rows[] = {
     { .name = "contact.list", .method = HTTP_GET, .path = "/api/v1/contacts", .scope = SCOPE_READ,
       .summary = "List contacts, newest first.", .fields = list_fields, .run = list, .flags = OP_LIST,
-      .answer = contact_columns, .cli = "contacts", .cli_columns = "id,name,address,opted_out=opted_out_at,time_zone",
+      .answer = contact_columns, .cli = "contacts", .cli_columns = "id,name,address,opted_out=opted_out_at,by=opted_out_by,time_zone",
       .example = "contacts --q ada" },
     { .name = "contact.get", .method = HTTP_GET, .path = "/api/v1/contacts/{id}", .scope = SCOPE_READ,
       .summary = "Show one contact.", .fields = id_fields, .run = get, .answer = contact_columns, .cli = "contacts get",
@@ -210,12 +210,12 @@ static const struct op rows[] = {
     { .name = "contact.opt_out", .method = HTTP_PUT, .path = "/api/v1/contacts/{id}/opt-out", .scope = SCOPE_MANAGE,
       .summary = "Note that the contact wants no more messages; none are sent from then on.", .fields = opt_out_fields,
       .run = opt_out, .answer = contact_columns, .cli = "contacts opt-out", .cli_args = "id",
-      .cli_columns = "id,name,address,opted_out=opted_out_at",
+      .cli_columns = "id,name,address,opted_out=opted_out_at,by=opted_out_by,why=opted_out_text",
       .example = "contacts opt-out con_0123456789abc --reason \"by phone\"" },
     { .name = "contact.opt_in", .method = HTTP_DELETE, .path = "/api/v1/contacts/{id}/opt-out", .scope = SCOPE_MANAGE,
       .summary = "Note that the contact wants messages again.", .fields = id_fields, .run = opt_in,
       .answer = contact_columns, .cli = "contacts opt-in", .cli_args = "id",
-      .cli_columns = "id,name,address,opted_out=opted_out_at", .example = "contacts opt-in con_0123456789abc" },
+      .cli_columns = "id,name,address,opted_out=opted_out_at,by=opted_out_by,why=opted_out_text", .example = "contacts opt-in con_0123456789abc" },
 };
 
 const struct op_table ops_contacts = { "contacts", rows, sizeof rows / sizeof *rows };

@@ -6,6 +6,7 @@ CREATE TABLE identities (
     channel_id BIGINT NOT NULL,
     address TEXT NOT NULL,                      -- normalised, like contacts.address
     contact_id BIGINT NOT NULL,
+    kind BIGINT NOT NULL,                       -- 0 identifier, 1 user name: it may change hands, so nobody is found by it
     address_given TEXT,                         -- as received, when it differs
     created_ms BIGINT NOT NULL,
     PRIMARY KEY (tenant_id, channel_id, address),

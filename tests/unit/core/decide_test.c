@@ -215,7 +215,7 @@ static void opted_out_contacts_hear_no_machine(void **state)
     (void)state;
     say(channel, "anna", "hello");
     run_all();
-    must("UPDATE contacts SET opted_out_ms = 5, opted_out_text = 'provider:bounce'");
+    must("UPDATE contacts SET opted_out_ms = 5, opted_out_by = 2, opted_out_text = 'bounce'");
     say(channel, "anna", "hello?");
     run_all();
     assert_int_equal(agent.calls, 1);
