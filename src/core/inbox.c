@@ -70,6 +70,9 @@ static int check_event(const struct channel_event *event, struct err *err)
         || check_text(event->name, "name", LIMIT_NAME_BYTES, err)
         || check_text(event->metadata, "metadata", LIMIT_METADATA_BYTES, err))
         return -1;
+    for (size_t i = 0; i < CHANNEL_ALIASES; i++)
+        if (check_text(event->aliases[i], "aliases", LIMIT_ADDRESS_BYTES, err))
+            return -1;
     if (is_message && event->type.data && !is_known_type(event->type)) {
         err_field(err, "type", "\"%.*s\" is not a message type.", STR_FMT(event->type));
         return err_hint(err, "Use one of %s.", MESSAGE_TYPES);
@@ -126,6 +129,9 @@ static void prepare_line(struct arena *arena, const struct channel *channel,
     if (!line->refused && event->address.len > 0)
         line->address = channel_address(arena, channel, event->address);
     line->peer = event->group.len > 0 ? event->group : line->address;
+    for (size_t i = 0; i < CHANNEL_ALIASES && !line->refused && event->group.len == 0; i++)
+        if (event->aliases[i].len > 0)
+            line->aliases[i] = channel_address(arena, channel, event->aliases[i]);
     if (!line->refused && event->kind == CHANNEL_MOVED)
         line->moved_to = event->group.len > 0 ? event->text : channel_address(arena, channel, event->text);
     if (!line->refused && inbox_is_message(event) && line->peer.len == 0)
@@ -263,6 +269,7 @@ static void add_lines(struct inbox_group *group, struct inbox_write *write)
         line->twin = NULL;
         line->touch = NULL;
         line->reply_to_id = 0;
+        line->peer = line->event->group.len > 0 ? line->event->group : line->address;
         line->result->outcome = INBOX_IGNORED;
         line->result->message_id = line->message_id;
         if (inbox_is_message(line->event)) {
@@ -338,7 +345,8 @@ static int run(struct db_session *tx, struct db_write_item **items, size_t count
 {
     struct inbox_group group = { .tx = tx, .arena = db_arena(tx), .now_ms = clock_ms() };
 
-    if (gather(&group, items, count, err) || inbox_find(&group, err) || inbox_store(&group, err))
+    if (gather(&group, items, count, err) || inbox_find_people(&group, err) || inbox_find(&group, err)
+        || inbox_store(&group, err) || inbox_note_people(&group, err))
         return -1;
     for (size_t i = 0; i < group.other_count; i++)
         if (inbox_apply(tx, group.others[i], err))

@@ -13,6 +13,7 @@ struct inbox_line {
     struct str address;             /* of the sender or recipient, normalised */
     struct str peer;                /* the address, or the group */
     struct str moved_to;            /* CHANNEL_MOVED: normalised */
+    struct str aliases[CHANNEL_ALIASES];    /* normalised; absent ones have no length */
     struct str external_id;         /* the provider's, or a hash; absent: none */
     enum message_direction direction;
     int64_t message_id, conversation_id, contact_id, job_id;
@@ -66,6 +67,14 @@ int inbox_store(struct inbox_group *group, struct err *err);
 
 /* inbox_apply.c: one receipt, edit, deletion or reaction. */
 int inbox_apply(struct db_session *tx, struct inbox_line *line, struct err *err);
+
+/* inbox_people.c: who is behind the addresses, by further identifiers: each line's peer is its contact's own address.
+ * Before anything is looked up. */
+int inbox_find_people(struct inbox_group *group, struct err *err);
+
+/* inbox_people.c: note the further identifiers that came with what is stored now; contacts that turn out to be one are
+ * merged. */
+int inbox_note_people(struct inbox_group *group, struct err *err);
 
 /* inbox_people.c: what a provider says of a person: opted out, opted in, moved. */
 int inbox_apply_person(struct db_session *tx, struct inbox_line *line, struct err *err);

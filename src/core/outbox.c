@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "core/identity.h"
 #include "core/outbox_group.h"
 #include "core/split.h"
 
@@ -33,6 +34,23 @@ static int read_conversation(struct hub *hub, struct arena *arena,
     db_read_end(session);
     if (found == 0)
         return err_set(err, ERR_NOT_FOUND, "There is no such conversation.");
+    return found < 0 ? -1 : 0;
+}
+
+/* Who writes to a further identifier of a contact writes into its one thread. */
+static int find_person(struct hub *hub, struct arena *arena, const struct outbox_request *request,
+                       struct outbox_route *out, struct err *err)
+{
+    struct identity who = { .tenant_id = request->tenant_id, .channel_id = out->channel.id, .address = out->peer };
+    struct db_session *session = db_read(hub->db, request->tenant_id, err);
+    int found = session ? identity_find(session, arena, &who, err) : -1;
+
+    if (session)
+        db_read_end(session);
+    if (found == 1 && !str_eq(who.main, out->peer)) {
+        out->peer = who.main;
+        out->address_given = (struct str){ 0 };
+    }
     return found < 0 ? -1 : 0;
 }
 
@@ -86,6 +104,8 @@ int outbox_route(struct hub *hub, struct arena *arena, const struct outbox_reque
         out->peer = channel_address(arena, &out->channel, given);
         if (!str_eq(out->peer, given))
             out->address_given = (struct str){ str_dup(arena, given), given.len };
+        if (out->peer.len > 0 && find_person(hub, arena, request, out, err))
+            return -1;
     }
     if (out->peer.len == 0)
         return err_field(err, "to", "This is not an address of a channel of this kind.");

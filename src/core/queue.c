@@ -115,7 +115,10 @@ int queue_peek(struct db_session *session, struct queue_waiting *waiting, struct
 static const char heads_sql[] =
     "SELECT j.id, j.attempt, j.failures, j.part, j.message_id, m.tenant_id, m.conversation_id, "
     "m.contact_id, m.state, m.parts, m.origin, m.expires_ms, m.received_ms, m.address, m.text, "
-    "m.metadata, k.address, k.address_given, k.opted_out_ms, r.external_id, t.unknown_policy FROM "
+    "m.metadata, k.address, k.address_given, k.opted_out_ms, r.external_id, t.unknown_policy, "
+    "CASE WHEN m.address = k.address THEN NULL ELSE (SELECT COALESCE(i.address_given, i.address) FROM identities i "
+    "WHERE i.tenant_id = m.tenant_id AND i.channel_id = m.channel_id AND i.address = m.address "
+    "AND i.contact_id = k.id) END FROM "
     "(SELECT id, attempt, failures, part, message_id, rank_ms FROM jobs WHERE kind = 1 AND head = "
     "1 AND state = 0 AND channel_id = $1 ORDER BY rank_ms LIMIT $2 FOR UPDATE SKIP LOCKED) j JOIN "
     "messages m ON m.id = j.message_id JOIN tenants t ON t.id = m.tenant_id LEFT JOIN contacts k "
@@ -133,7 +136,8 @@ static bool same_address(const struct db_rows *rows)
     struct str stored = db_col_text(rows, 13), address = db_col_text(rows, 16),
         given = db_col_text(rows, 17);
 
-    return !address.data || str_eq(stored, address) || (given.data && str_eq(stored, given));
+    return !address.data || str_eq(stored, address) || (given.data && str_eq(stored, given))
+        || db_col_text(rows, 21).data;      /* a further identifier of theirs */
 }
 
 static enum queue_verdict verdict(const struct db_rows *rows, int64_t now_ms)
@@ -170,7 +174,9 @@ static void read_head(const struct queue_claim *claim, const struct db_rows *row
         .parts = db_col_int(rows, 9), .origin = db_col_int(rows, 10),
             .expires_ms = db_col_int(rows, 11),
         .policy = (enum tenant_policy)db_col_int(rows, 20) };
-    if (!given.data)
+    if (db_col_text(rows, 21).data)
+        given = db_col_text(rows, 21);
+    else if (!given.data)
         given = address.data ? address : db_col_text(rows, 13);
     out->to = keep(arena, given);
     out->text = keep(arena, db_col_text(rows, 14));

@@ -139,6 +139,8 @@ struct queue_finish {
     bool early_receipts;            /* receipts may have come before this answer: apply them */
     bool worked, fault;             /* what the breaker learns; neither: nothing */
     bool opted_out;                 /* the provider says that the contact wants nothing more */
+    struct str moved_to, moved_given;   /* ... that it is reached there from now on: normalised, as given; or absent */
+    int64_t lane;                   /* the finish's own: conversations may have been merged since the claim */
     int64_t pause_until_ms;         /* the provider asked the channel to wait until then */
     bool done;                      /* out: false: the lease was lost, nothing was written */
 };

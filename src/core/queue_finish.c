@@ -6,6 +6,7 @@
 #include "core/breaker.h"
 #include "core/channel.h"
 #include "core/consent.h"
+#include "core/contact_merge.h"
 #include "core/inbox_receipt.h"
 #include "core/message_set.h"
 #include "core/queue_lane.h"
@@ -38,7 +39,7 @@ static size_t lanes_left(const struct group *group, int64_t *lanes)
 
     for (size_t i = 0; i < group->count; i++)
         if (may_leave_lane(group->items[i]))
-            lanes[count++] = group->items[i]->send->conversation_id;
+            lanes[count++] = group->items[i]->lane;
     return count;
 }
 
@@ -61,15 +62,17 @@ static int by_job(const void *a, const void *b)
     return (left->send->job_id > right->send->job_id) - (left->send->job_id < right->send->job_id);
 }
 
-static void mark_done(struct group *group, int64_t job_id)
+static void mark_done(struct group *group, int64_t job_id, int64_t lane)
 {
     struct queue_send send = { .job_id = job_id };
     struct queue_finish key = { .send = &send }, *wanted = &key;
     struct queue_finish **found = bsearch(&wanted, group->items, group->count, sizeof *group->items,
                                           by_job);
 
-    if (found)
+    if (found) {
         (*found)->done = true;
+        (*found)->lane = lane;
+    }
 }
 
 static int mark_returned(struct group *group, struct db_rows *rows, struct err *err)
@@ -79,7 +82,7 @@ static int mark_returned(struct group *group, struct db_rows *rows, struct err *
     if (!rows)
         return -1;
     while ((more = db_next(rows, err)) == 1)
-        mark_done(group, db_col_int(rows, 0));
+        mark_done(group, db_col_int(rows, 0), db_col_int(rows, 1));
     return more;
 }
 
@@ -106,7 +109,7 @@ static int remove_jobs(struct group *group, struct err *err)
         "WITH v(job_id, attempt, stale_ms) AS (:rows:) DELETE FROM jobs WHERE id IN (SELECT "
         "v.job_id FROM v) AND state = 1 AND EXISTS (SELECT 1 FROM v WHERE v.job_id = jobs.id AND "
         "v.attempt = jobs.attempt "
-        "AND v.stale_ms > jobs.lease_until_ms) RETURNING id", "iii", values, n }, err), err);
+        "AND v.stale_ms > jobs.lease_until_ms) RETURNING id, lane", "iii", values, n }, err), err);
 }
 
 static int keep_jobs(struct group *group, struct err *err)
@@ -138,10 +141,10 @@ static int keep_jobs(struct group *group, struct err *err)
     }
     return n == 0 ? 0 : mark_returned(group, db_query_rows(group->tx, &(struct db_set){
         "WITH v(job_id, attempt, stale_ms, state, head, due_ms, failures, part, lease_until_ms, "
-        "last_error) AS (:rows:) UPDATE jobs SET state = v.state, head = v.head, due_ms = "
+        "last_error) AS (:rows:) UPDATE jobs SET state = v.state, head = v.head * jobs.head, due_ms = "
         "v.due_ms, failures = v.failures, part = v.part, lease_until_ms = v.lease_until_ms, "
         "last_error = v.last_error FROM v WHERE jobs.id = v.job_id AND jobs.attempt = v.attempt "
-        "AND jobs.state = 1 AND v.stale_ms > jobs.lease_until_ms RETURNING id",
+        "AND jobs.state = 1 AND v.stale_ms > jobs.lease_until_ms RETURNING jobs.id, jobs.lane",
         "iiiiiiiiit", values, n }, err), err);
 }
 
@@ -240,7 +243,7 @@ static struct message_move move_of(const struct queue_finish *finish, enum messa
 
     return (struct message_move){ .id = send->message_id, .tenant_id = send->tenant_id,
         .direction = MESSAGE_OUT,
-        .conversation_id = send->conversation_id, .channel_id = send->channel_id, .from = from };
+        .conversation_id = finish->lane, .channel_id = send->channel_id, .from = from };
 }
 
 static int move_messages(const struct group *group, struct err *err)
@@ -441,6 +444,24 @@ static int note_channels(const struct group *group, struct err *err)
     return 0;
 }
 
+/* It is reached elsewhere: whoever is at the address that this was sent to. */
+static int note_move(struct db_session *tx, const struct queue_finish *finish, struct err *err)
+{
+    const struct queue_send *send = finish->send;
+    struct contact_move move = { .tenant_id = send->tenant_id, .channel_id = send->channel_id,
+        .at_ms = finish->now_ms, .to = finish->moved_to, .to_given = finish->moved_given,
+        .is_group = send->contact_id == 0 };
+    struct db_rows *rows = db_query(tx, "SELECT c.peer FROM conversations c WHERE c.id = $1",
+                                    DB_ARGS(db_int(finish->lane)), err);
+    int found = rows ? db_next(rows, err) : -1;
+
+    if (found != 1)
+        return found;
+    move.from = (struct str){ str_dup(db_arena(tx), db_col_text(rows, 0)), db_col_text(rows, 0).len };
+    db_rows_end(rows);
+    return contact_move(tx, &move, err);
+}
+
 /* What else the provider's answer said of the contact. */
 static int note_contacts(const struct group *group, struct err *err)
 {
@@ -453,6 +474,8 @@ static int note_contacts(const struct group *group, struct err *err)
             .by = CONSENT_PROVIDER, .reason = why };
 
         if (finish->opted_out && send->contact_id && consent_note(group->tx, &consent, err) < 0)
+            return -1;
+        if (finish->moved_to.len > 0 && note_move(group->tx, finish, err) < 0)
             return -1;
     }
     return 0;
@@ -481,8 +504,10 @@ static int run_finishes(struct db_session *tx, struct db_write_item **items, siz
         .count = count };
     int64_t *lanes = arena_array(db_arena(tx), count, sizeof *lanes);
 
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         group.items[i] = (struct queue_finish *)items[i];
+        group.items[i]->lane = group.items[i]->send->conversation_id;
+    }
     if (lock_lanes(&group, err) || fence(&group, err))
         return -1;
     if (end_attempts(&group, err) || start_parts(&group, err) || move_messages(&group, err) ||

@@ -152,6 +152,7 @@ static void clean_result(struct sending *s, struct send_result *result)
     result->external_id = clean(s->arena, result->external_id, LIMIT_EXTERNAL_ID_BYTES);
     result->code = clean(s->arena, result->code, CODE_BYTES);
     result->hint = clean(s->arena, result->hint, LIMIT_HINT_BYTES - 1);
+    result->moved_to = clean(s->arena, result->moved_to, LIMIT_ADDRESS_BYTES);
 }
 
 static struct retry_output decide(const struct sending *s, const struct tried *tried)
@@ -278,6 +279,11 @@ static int store(struct sending *s, const struct tried *tried, struct err *err)
     finish.tried = attempt_of(tried);
     finish.fault = tried->result.channel_fault;
     finish.opted_out = tried->result.opted_out;
+    if (tried->result.moved_to.len > 0 && s->channel.driver) {
+        finish.moved_given = tried->result.moved_to;
+        finish.moved_to = s->send.contact_id ? channel_address(s->arena, &s->channel, tried->result.moved_to)
+            : tried->result.moved_to;
+    }
     finish.worked = !finish.fault && (tried->outcome == SEND_DONE ||
                                       tried->outcome == SEND_REFUSED);
     conclude(s, &finish, tried);

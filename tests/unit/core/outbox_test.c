@@ -172,7 +172,7 @@ static void sends_nothing_to_who_said_stop(void **state)
     assert_true(write->suppressed);
     assert_int_equal(
         number("SELECT COUNT(*) FROM messages WHERE state = 14 AND error_code = 'opted_out' "
-               "AND error_hint LIKE '%START%'"),
+               "AND error_hint LIKE '%no more messages%'"),
         1);
     assert_int_equal(number("SELECT COUNT(*) FROM jobs WHERE kind = 1"), 0);
     assert_int_equal(number("SELECT COUNT(*) FROM events WHERE kind = 'message.suppressed'"), 1);
