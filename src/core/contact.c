@@ -75,6 +75,8 @@ int contact_list(struct db_session *session, struct arena *arena,
     query_add_value(&query, " WHERE c.tenant_id = ?", db_int(filter->tenant_id));
     if (filter->channel_id)
         query_add_value(&query, " AND c.channel_id = ?", db_int(filter->channel_id));
+    if (filter->person_id)
+        query_add_value(&query, " AND c.person_id = ?", db_int(filter->person_id));
     if (filter->after_id)
         query_add_value(&query, " AND c.id < ?", db_int(filter->after_id));
     if (filter->opted_out)

@@ -23,7 +23,7 @@ int contact_find(struct db_session *session, struct arena *arena, struct contact
 
 /* What a list shows; zero and absent members do not filter. */
 struct contact_filter {
-    int64_t tenant_id, channel_id, after_id;    /* newest first; after_id: below this id */
+    int64_t tenant_id, channel_id, person_id, after_id; /* newest first; after_id: below this id */
     struct str text;                            /* part of the name or the address */
     bool opted_out;
     int limit;

@@ -1,5 +1,5 @@
-/* conversation_merge.h - two conversations that turn out to be one become one thread, in order of time; nothing is lost.
- * Inside a write transaction. */
+/* conversation_merge.h - two conversations that turn out to be one become one thread, in order of time; nothing is
+ * lost. Inside a write transaction. */
 #pragma once
 
 #include "core/hub.h"

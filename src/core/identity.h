@@ -18,5 +18,10 @@ struct identity {
     struct str main;                /* out: contacts.address; in the arena */
 };
 
+/* The further identifiers of a contact, oldest first: up to IDENTITIES_SHOWN, in the arena. Their number, -1. */
+#define IDENTITIES_SHOWN 20
+int identity_list(struct db_session *session, struct arena *arena, const struct identity *of, struct str **out,
+                  struct err *err);
+
 /* Who is it? 1 and what comes out, 0 nobody known, -1. */
 int identity_find(struct db_session *session, struct arena *arena, struct identity *identity, struct err *err);

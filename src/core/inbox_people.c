@@ -1,5 +1,5 @@
-/* The people behind the addresses: found by any identifier, merged when two turn out to be one; and what a provider says
- * of them: opted out, opted in, moved. */
+/* The people behind the addresses: found by any identifier, merged when two turn out to be one; and what a provider
+ * says of them: opted out, opted in, moved. */
 #include "base/arena.h"
 #include "core/consent.h"
 #include "core/contact_merge.h"

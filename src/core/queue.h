@@ -3,10 +3,8 @@
  * What a row of `jobs` says (DESIGN.md 6):
  *   lane, lane_seq  jobs of one kind and lane run one after the other, in order of lane_seq
  *   state           ready, running, waiting (for due_ms), held
- *   head            1: the first of its lane. Ready and running jobs are in their lane, and a
- * waiting
- *                   one with head = 1 (it backs off and keeps its place); a waiting job with head
- * = 0
+ *   head            1: the first of its lane. Ready and running jobs are in their lane, and a waiting
+ *                   one with head = 1 (it backs off and keeps its place); a waiting job with head = 0
  *                   (scheduled, or looked up later) and a held one stand outside.
  * Who adds a ready job, or takes one out, holds the conversation's row and calls queue_promote (or
  * sets head itself when the lane has none). */
@@ -44,8 +42,7 @@ struct queue_ready {
 /* Read one from the current row: the columns QUEUE_READY_COLUMNS of `channels c`, from `first` on;
  * without a rank. */
 #define QUEUE_READY_COLUMNS \
-    "c.id, c.next_send_ms, c.breaker_faults, c.breaker_until_ms, c.kind, coalesce(c.per_second, " \
-    "-1), " \
+    "c.id, c.next_send_ms, c.breaker_faults, c.breaker_until_ms, c.kind, coalesce(c.per_second, -1), " \
     "coalesce(c.per_hour, -1), coalesce(c.per_day, -1), coalesce(c.per_contact_hour, -1)"
 struct queue_ready queue_ready_of(const struct db_rows *rows, int first, int64_t now_ms);
 

@@ -266,7 +266,7 @@ static enum op_done test(struct op_call *call, struct err *err)
     { "policy", FIELD_ENUM, 0, "Who answers when no rule does.", 0, 0, "auto_reply|follow_up|human_takeover" }, \
     { "agent", FIELD_TEXT, 0, "The agent that answers; the empty text: none.", 0, 40, NULL, NULL, NULL, "echo" }, \
     { "auto_reply", FIELD_TEXT, 0, "The text of the policy auto_reply.", 0, LIMIT_METADATA_BYTES }, \
-    { "help_text", FIELD_TEXT, 0, "The answer to HELP where the provider gives none; the empty text: the hub's own.", 0, \
+    { "help_text", FIELD_TEXT, 0, "The answer to HELP, where the provider gives none; empty: the hub's own.", 0, \
       LIMIT_METADATA_BYTES }, \
     { "debounce_ms", FIELD_INT, 0, "How long to wait for the rest of a burst.", 0, LIMIT_DEBOUNCE_MAX_MS }, \
     { "region", FIELD_TEXT, 0, "Country of numbers that are written without one.", 0, 2, NULL, NULL, NULL, "DE" }, \

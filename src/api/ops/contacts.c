@@ -6,6 +6,8 @@
 #include "base/limits.h"
 #include "core/consent.h"
 #include "core/contact.h"
+#include "core/identity.h"
+#include "core/person.h"
 
 #include <string.h>
 
@@ -20,6 +22,7 @@ static const struct field list_fields[] = {
     { "q", FIELD_TEXT, FIELD_QUERY, "Part of the name or the address.", 1, LIMIT_ADDRESS_BYTES, NULL, NULL, NULL,
       "ada" },
     { "opted_out", FIELD_BOOL, FIELD_QUERY, "Only those who want no more messages.", 0, 0, NULL, "false" },
+    { "person", FIELD_ID, FIELD_QUERY, "Only those of this person.", 0, 0, ID_PERSON },
     OP_LIST_FIELDS,
     { 0 }
 };
@@ -44,6 +47,15 @@ static const struct field opt_out_fields[] = {
     { 0 }
 };
 
+static const struct field known_shape[] = {
+    { "identifiers", FIELD_TEXTS, FIELD_REQUIRED, "Further addresses that its provider gave, oldest first.", 0,
+      IDENTITIES_SHOWN },
+    { "maybe_same", FIELD_TEXTS, FIELD_REQUIRED,
+      "Contacts of other channels with the same number or email address; link those that are one person.", 0,
+      PERSON_SAME_MAX },
+    { 0 }
+};
+
 /* --- Reading --------------------------------------------------------------------------------------------------- */
 
 static void put_contact(struct op_call *call, const struct contact *contact)
@@ -53,10 +65,38 @@ static void put_contact(struct op_call *call, const struct contact *contact)
     json_object_end(&call->out);
 }
 
+/* With what is read beside the row: its further identifiers, and who may be the same person. */
+static int put_known(struct op_call *call, struct db_session *session, const struct contact *contact, struct err *err)
+{
+    const struct identity of = { .tenant_id = contact->tenant_id, .contact_id = contact->id };
+    struct str *identifiers;
+    int64_t same[PERSON_SAME_MAX];
+    int identifier_count = identity_list(session, call->arena, &of, &identifiers, err);
+    int same_count = identifier_count < 0 ? -1 : person_same(session, contact, same, err);
+
+    if (same_count < 0)
+        return -1;
+    json_object_begin(&call->out);
+    row_json(&call->out, contact_columns, contact);
+    json_key(&call->out, "identifiers");
+    json_array_begin(&call->out);
+    for (int i = 0; i < identifier_count; i++)
+        json_put_text(&call->out, identifiers[i]);
+    json_array_end(&call->out);
+    json_key(&call->out, "maybe_same");
+    json_array_begin(&call->out);
+    for (int i = 0; i < same_count; i++)
+        json_put_text(&call->out, str_c(id_text(call->arena, ID_CONTACT, same[i])));
+    json_array_end(&call->out);
+    json_object_end(&call->out);
+    return 0;
+}
+
 static enum op_done list(struct op_call *call, struct err *err)
 {
     struct contact_filter filter = { .tenant_id = call->tenant_id, .text = field_text(&call->in, "q"),
                                      .opted_out = field_flag(&call->in, "opted_out"),
+                                     .person_id = field_number(&call->in, "person", 0),
                                      .limit = op_list_limit(call) + 1 };
     struct db_session *session;
     struct channel channel;
@@ -75,12 +115,13 @@ static enum op_done list(struct op_call *call, struct err *err)
     if (!session)
         return OP_FAILED;
     count = contact_list(session, call->arena, &filter, &contacts, err);
+    op_list_begin(call);
+    for (int i = 0; i < count && i < filter.limit - 1; i++)
+        if (put_known(call, session, &contacts[i], err))
+            count = -1;
     db_read_end(session);
     if (count < 0)
         return OP_FAILED;
-    op_list_begin(call);
-    for (int i = 0; i < count && i < filter.limit - 1; i++)
-        put_contact(call, &contacts[i]);
     op_list_end(call, count == filter.limit ? &contacts[count - 2].id : NULL, count == filter.limit);
     return OP_DONE;
 }
@@ -94,11 +135,10 @@ static enum op_done get(struct op_call *call, struct err *err)
     if (!session)
         return OP_FAILED;
     found = contact_get(session, call->arena, &contact, err);
+    if (found == 1 && put_known(call, session, &contact, err))
+        found = -1;
     db_read_end(session);
-    if (found != 1)
-        return found < 0 ? OP_FAILED : op_not_found(call, err);
-    put_contact(call, &contact);
-    return OP_DONE;
+    return found == 1 ? OP_DONE : found < 0 ? OP_FAILED : op_not_found(call, err);
 }
 
 /* --- Changing -------------------------------------------------------------------------------------------------- */
@@ -198,10 +238,12 @@ static enum op_done opt_in(struct op_call *call, struct err *err)
 static const struct op rows[] = {
     { .name = "contact.list", .method = HTTP_GET, .path = "/api/v1/contacts", .scope = SCOPE_READ,
       .summary = "List contacts, newest first.", .fields = list_fields, .run = list, .flags = OP_LIST,
-      .answer = contact_columns, .cli = "contacts", .cli_columns = "id,name,address,opted_out=opted_out_at,by=opted_out_by,time_zone",
+      .answer = contact_columns, .shape = known_shape, .cli = "contacts",
+      .cli_columns = "id,name,address,opted_out=opted_out_at,by=opted_out_by,person=person_id,maybe_same",
       .example = "contacts --q ada" },
     { .name = "contact.get", .method = HTTP_GET, .path = "/api/v1/contacts/{id}", .scope = SCOPE_READ,
-      .summary = "Show one contact.", .fields = id_fields, .run = get, .answer = contact_columns, .cli = "contacts get",
+      .summary = "Show one contact.", .fields = id_fields, .run = get, .answer = contact_columns,
+      .shape = known_shape, .cli = "contacts get",
       .cli_args = "id", .example = "contacts get con_0123456789abc" },
     { .name = "contact.update", .method = HTTP_PATCH, .path = "/api/v1/contacts/{id}", .scope = SCOPE_MANAGE,
       .summary = "Change a contact's name, time zone or metadata.", .fields = update_fields, .run = update,
@@ -215,7 +257,8 @@ static const struct op rows[] = {
     { .name = "contact.opt_in", .method = HTTP_DELETE, .path = "/api/v1/contacts/{id}/opt-out", .scope = SCOPE_MANAGE,
       .summary = "Note that the contact wants messages again.", .fields = id_fields, .run = opt_in,
       .answer = contact_columns, .cli = "contacts opt-in", .cli_args = "id",
-      .cli_columns = "id,name,address,opted_out=opted_out_at,by=opted_out_by,why=opted_out_text", .example = "contacts opt-in con_0123456789abc" },
+      .cli_columns = "id,name,address,opted_out=opted_out_at,by=opted_out_by,why=opted_out_text",
+      .example = "contacts opt-in con_0123456789abc" },
 };
 
 const struct op_table ops_contacts = { "contacts", rows, sizeof rows / sizeof *rows };

@@ -248,7 +248,8 @@ static void test_a_contact_moves_with_what_is_queued(void **state)
     assert_int_equal(move(channel, "old", "").outcome, INBOX_REFUSED);
     assert_int_equal(move(channel, "old", "new").outcome, INBOX_STORED);
     assert_int_equal(move(channel, "old", "new").outcome, INBOX_IGNORED);
-    assert_int_equal(NUMBER("SELECT count(*) FROM contacts WHERE address = 'new' AND id = %lld", (long long)contact), 1);
+    assert_int_equal(NUMBER("SELECT count(*) FROM contacts WHERE address = 'new' AND id = %lld", (long long)contact),
+                     1);
     run_all();
     pass_ms(6000);
     run_all();
