@@ -67,10 +67,10 @@ static int leave_lane(struct db_session *tx, const struct message *message, bool
 static int read_progress(struct db_session *tx, int64_t message_id, struct outbox_job *job,
                          struct err *err)
 {
-    return db_query_int(tx, "SELECT MAX(attempt) FROM attempts WHERE message_id = $1",
+    return db_query_int(tx, "SELECT MAX(attempt) FROM attempts WHERE message_id = $1 AND act_id IS NULL",
                         DB_ARGS(db_int(message_id)), 0, &job->attempt, err)
         || db_query_int(tx, "SELECT MAX(part) + 1 FROM attempts WHERE message_id = $1 "
-                        "AND outcome = $2", DB_ARGS(db_int(message_id), db_int(ATTEMPT_DONE)), 0,
+                        "AND outcome = $2 AND act_id IS NULL", DB_ARGS(db_int(message_id), db_int(ATTEMPT_DONE)), 0,
                         &job->part, err) ? -1 : 0;
 }
 

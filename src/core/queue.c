@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/id.h"
+#include "core/act.h"
 #include "core/breaker.h"
 #include "core/hub.h"
 #include "core/message_set.h"
@@ -118,10 +119,13 @@ static const char heads_sql[] =
     "m.metadata, k.address, k.address_given, k.opted_out_ms, r.external_id, t.unknown_policy, "
     "CASE WHEN m.address = k.address THEN NULL ELSE (SELECT COALESCE(i.address_given, i.address) FROM identities i "
     "WHERE i.tenant_id = m.tenant_id AND i.channel_id = m.channel_id AND i.address = m.address "
-    "AND i.contact_id = k.id) END FROM "
-    "(SELECT id, attempt, failures, part, message_id, rank_ms FROM jobs WHERE kind = 1 AND head = "
+    "AND i.contact_id = k.id) END, a.id, a.act, a.text, a.state, m.external_id, CASE WHEN a.id IS NOT NULL THEN "
+    "(SELECT v.peer FROM conversations v WHERE v.id = a.conversation_id AND v.is_group = 1) WHEN m.contact_id IS NULL "
+    "THEN m.address END FROM "
+    "(SELECT id, attempt, failures, part, message_id, act_id, rank_ms FROM jobs WHERE kind = 1 AND head = "
     "1 AND state = 0 AND channel_id = $1 ORDER BY rank_ms LIMIT $2 FOR UPDATE SKIP LOCKED) j JOIN "
-    "messages m ON m.id = j.message_id JOIN tenants t ON t.id = m.tenant_id LEFT JOIN contacts k "
+    "messages m ON m.id = coalesce(j.message_id, (SELECT x.message_id FROM acts x WHERE x.id = j.act_id)) LEFT JOIN "
+    "acts a ON a.id = j.act_id JOIN tenants t ON t.id = m.tenant_id LEFT JOIN contacts k "
     "ON k.id = m.contact_id LEFT JOIN messages r ON r.id = m.reply_to_id ORDER BY j.rank_ms, j.id";
 
 static struct str keep(struct arena *arena, struct str text)
@@ -158,6 +162,31 @@ static enum queue_verdict verdict(const struct db_rows *rows, int64_t now_ms)
     return QUEUE_SEND;
 }
 
+/* The same for an act, which has a state of its own. It follows its contact to another address. */
+static enum queue_verdict act_verdict(const struct db_rows *rows)
+{
+    enum send_act act = (enum send_act)db_col_int(rows, 23);
+
+    if (db_col_int(rows, 25) != MESSAGE_QUEUED)
+        return QUEUE_GONE;
+    return db_col_int(rows, 18) && (act == SEND_REACTION || act == SEND_EDIT) ? QUEUE_OPTED_OUT : QUEUE_SEND;
+}
+
+static void read_act(struct arena *arena, const struct db_rows *rows, struct queue_send *out)
+{
+    out->act_id = db_col_int(rows, 22);
+    if (!out->act_id)
+        return;
+    out->verdict = act_verdict(rows);
+    out->act = (enum send_act)db_col_int(rows, 23);
+    out->text = keep(arena, db_col_text(rows, 24));
+    out->state = db_col_int(rows, 25);
+    out->target = keep(arena, db_col_text(rows, 26));
+    out->reply_to = (struct str){ 0 };
+    out->parts = 1;
+    out->expires_ms = 0;
+}
+
 static void read_head(const struct queue_claim *claim, const struct db_rows *rows,
                       struct queue_send *out)
 {
@@ -181,6 +210,8 @@ static void read_head(const struct queue_claim *claim, const struct db_rows *row
     out->to = keep(arena, given);
     out->text = keep(arena, db_col_text(rows, 14));
     out->reply_to = keep(arena, db_col_text(rows, 19));
+    out->conversation = keep(arena, db_col_text(rows, 27));
+    read_act(arena, rows, out);
 }
 
 /* A job whose contact has had enough for this hour: it waits at the head of its lane. */
@@ -398,6 +429,18 @@ static int lease_jobs(struct claiming *c, struct err *err)
         err) < 0 ? -1 : 0;
 }
 
+static int start_act(struct claiming *c, struct queue_send *send, struct err *err)
+{
+    const struct act_move move = { .id = send->act_id, .at_ms = c->claim->now_ms, .from = MESSAGE_QUEUED,
+        .to = MESSAGE_SENDING };
+    int moved = act_advance(c->tx, &move, err);
+
+    send->state = MESSAGE_SENDING;
+    if (moved == 0)
+        send->verdict = QUEUE_GONE;
+    return moved < 0 ? -1 : 0;
+}
+
 static int start_messages(struct claiming *c, struct err *err)
 {
     struct queue_claim *claim = c->claim;
@@ -409,6 +452,11 @@ static int start_messages(struct claiming *c, struct err *err)
         struct queue_send *send = &claim->sends[i];
         if (send->verdict != QUEUE_SEND)
             continue;
+        if (send->act_id) {
+            if (start_act(c, send, err))
+                return -1;
+            continue;
+        }
         started[count] = send;
         moves[count++] = (struct message_move){ .id = send->message_id,
             .tenant_id = send->tenant_id,
@@ -428,7 +476,7 @@ static int start_messages(struct claiming *c, struct err *err)
 
 static int start_attempts(struct claiming *c, struct err *err)
 {
-    enum { COLUMNS = 8 };
+    enum { COLUMNS = 9 };
     struct queue_claim *claim = c->claim;
     struct db_value *values = arena_array(db_arena(c->tx), claim->count * COLUMNS, sizeof *values);
     size_t n = 0;
@@ -447,11 +495,12 @@ static int start_attempts(struct claiming *c, struct err *err)
         row[5] = db_int(send->part);
         row[6] = db_int(ATTEMPT_STARTED);
         row[7] = db_int(claim->now_ms);
+        row[8] = db_id(send->act_id);
     }
     return n == 0 ? 0 : db_exec_rows(c->tx, &(struct db_set){
         "INSERT INTO attempts (id, tenant_id, message_id, channel_id, attempt, part, outcome, "
-        "started_ms) :rows:",
-        "iiiiiiii", values, n }, err) < 0 ? -1 : 0;
+        "started_ms, act_id) :rows:",
+        "iiiiiiiii", values, n }, err) < 0 ? -1 : 0;
 }
 
 static int postpone(struct claiming *c, struct err *err)

@@ -10,6 +10,7 @@
  * sets head itself when the lane has none). */
 #pragma once
 
+#include "core/channel_send.h"
 #include "core/limit.h"
 #include "core/message.h"
 #include "core/retry.h"
@@ -76,7 +77,9 @@ struct queue_send {
     int64_t faults;                 /* of the channel's breaker, when it was claimed */
     bool probes;
     enum tenant_policy policy;
-    struct str to, text, reply_to;
+    int64_t act_id;                 /* the job is an act on the message (core/act.h): state, text, parts are the act's */
+    enum send_act act;
+    struct str to, text, reply_to, target, conversation;
 };
 
 /* The grouped claim. Slots that could not be filled stay unused; ids are drawn by queue_claim. */

@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "base/id.h"
+#include "core/act.h"
 #include "core/audit.h"
 #include "core/breaker.h"
 #include "core/channel.h"
@@ -253,12 +254,26 @@ static int move_messages(const struct group *group, struct err *err)
 
     for (size_t i = 0; i < group->count; i++) {
         const struct queue_finish *finish = group->items[i];
-        if (!finish->moves)
+        if (!finish->moves || finish->send->act_id)
             continue;
         moves[n] = move_of(finish, (enum message_state)finish->send->state);
         moves[n++].change = finish->change;
     }
     return message_set_advance(group->tx, moves, n, err);
+}
+
+static int move_acts(const struct group *group, struct err *err)
+{
+    for (size_t i = 0; i < group->count; i++) {
+        const struct queue_finish *finish = group->items[i];
+        const struct act_move move = { .id = finish->send->act_id, .at_ms = finish->now_ms,
+            .from = finish->send->state, .to = finish->change.to, .code = finish->change.error_code,
+            .hint = finish->change.error_hint };
+
+        if (finish->moves && move.id && act_advance(group->tx, &move, err) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 /* What the provider reported already with its answer. */
@@ -269,7 +284,7 @@ static int settle_messages(const struct group *group, struct err *err)
 
     for (size_t i = 0; i < group->count; i++) {
         const struct queue_finish *finish = group->items[i];
-        if (finish->settled == MESSAGE_RECEIVED || finish->settled == finish->change.to)
+        if (finish->settled == MESSAGE_RECEIVED || finish->settled == finish->change.to || finish->send->act_id)
             continue;
         moves[n] = move_of(finish, finish->change.to);
         moves[n++].change = (struct message_change){ .to = finish->settled, .at_ms = finish->now_ms,
@@ -326,7 +341,7 @@ static int read_early(const struct group *group, const struct queue_finish *fini
     struct db_rows *rows = db_query(group->tx,
         "SELECT e.state, e.at_ms, e.code, e.hint, e.external_id, e.segment, e.segments FROM attempts a JOIN "
         "early_receipts e ON e.tenant_id = a.tenant_id AND e.channel_id = a.channel_id AND "
-        "e.external_id = a.external_id WHERE a.message_id = $1 ORDER BY e.state LIMIT $2",
+        "e.external_id = a.external_id WHERE a.message_id = $1 AND a.act_id IS NULL ORDER BY e.state LIMIT $2",
         DB_ARGS(db_int(finish->send->message_id), db_int(EARLY_MAX)), err);
     int more;
 
@@ -363,7 +378,7 @@ static int apply_early(const struct group *group, const struct queue_finish *fin
     return count == 0 ? 0 : db_exec(group->tx,
         "DELETE FROM early_receipts WHERE tenant_id = $1 AND channel_id = $2 AND external_id IN "
         "(SELECT a.external_id FROM attempts a WHERE a.message_id = $3 AND a.external_id IS NOT "
-        "NULL)",
+        "NULL AND a.act_id IS NULL)",
         DB_ARGS(db_int(send->tenant_id), db_int(send->channel_id), db_int(send->message_id)),
             err) < 0 ? -1 : 0;
 }
@@ -371,7 +386,8 @@ static int apply_early(const struct group *group, const struct queue_finish *fin
 static int apply_early_receipts(const struct group *group, struct err *err)
 {
     for (size_t i = 0; i < group->count; i++)
-        if (group->items[i]->early_receipts && apply_early(group, group->items[i], err))
+        if (group->items[i]->early_receipts && !group->items[i]->send->act_id &&
+            apply_early(group, group->items[i], err))
             return -1;
     return 0;
 }
@@ -511,6 +527,7 @@ static int run_finishes(struct db_session *tx, struct db_write_item **items, siz
     if (lock_lanes(&group, err) || fence(&group, err))
         return -1;
     if (end_attempts(&group, err) || start_parts(&group, err) || move_messages(&group, err) ||
+        move_acts(&group, err) ||
         settle_messages(&group, err) || settle_parts(&group, err) || apply_early_receipts(&group, err) ||
             audit_failures(&group, err) ||
         drop_settled(&group, err) || note_contacts(&group, err) || note_channels(&group, err))

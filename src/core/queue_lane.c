@@ -179,11 +179,12 @@ int queue_orphan(struct hub *hub, struct err *err)
 }
 
 static const char expired_sql[] =
-    "SELECT j.id, j.attempt, j.failures, j.part, j.message_id, m.tenant_id, m.conversation_id, "
-    "m.channel_id, m.state, m.parts, m.origin, coalesce(m.expires_ms, 0), t.unknown_policy, "
+    "SELECT j.id, j.attempt, j.failures, j.part, m.id, m.tenant_id, m.conversation_id, "
+    "m.channel_id, coalesce(x.state, m.state), m.parts, m.origin, coalesce(m.expires_ms, 0), t.unknown_policy, "
     "coalesce((SELECT max(a.id) FROM attempts a WHERE a.message_id = m.id AND a.attempt = "
-    "j.attempt AND a.part = j.part AND a.outcome = 0), 0) FROM jobs j JOIN messages m ON m.id = "
-    "j.message_id JOIN tenants t ON t.id = m.tenant_id WHERE j.state = 1 AND j.kind = 1 AND "
+    "j.attempt AND a.part = j.part AND a.outcome = 0 AND coalesce(a.act_id, 0) = coalesce(j.act_id, 0)), 0), "
+    "x.id, x.act FROM jobs j LEFT JOIN acts x ON x.id = j.act_id JOIN messages m ON m.id = "
+    "coalesce(j.message_id, x.message_id) JOIN tenants t ON t.id = m.tenant_id WHERE j.state = 1 AND j.kind = 1 AND "
     "j.lease_until_ms <= $1 ORDER BY j.lease_until_ms LIMIT $2";
 
 int queue_expired_sends(struct db_session *session, struct arena *arena, struct queue_send **sends,
@@ -210,7 +211,8 @@ int queue_expired_sends(struct db_session *session, struct arena *arena, struct 
                 .parts = db_col_int(rows, 9),
             .origin = db_col_int(rows, 10), .expires_ms = db_col_int(rows, 11),
             .policy = (enum tenant_policy)db_col_int(rows, 12),
-                .attempt_id = db_col_int(rows, 13) };
+                .attempt_id = db_col_int(rows, 13), .act_id = db_col_int(rows, 14),
+            .act = (enum send_act)db_col_int(rows, 15) };
     return more;
 }
 

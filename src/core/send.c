@@ -7,6 +7,7 @@
 #include "core/send_key.h"
 #include "core/split.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -109,13 +110,22 @@ static struct str clean(struct arena *arena, struct str text, size_t max)
 
 static struct send_job job_of(struct sending *s)
 {
+    char id[ID_TEXT_BYTES];
     struct send_job job = { .arena = s->arena, .to = str_dup(s->arena, s->send.to),
         .part = (int)s->send.part,
         .parts = (int)s->parts, .attempt = (int)s->send.attempt, .timeout_ms = LIMIT_SEND_MS,
         .text = split_part(s->driver, s->send.text, (int)s->send.part),
         .reply_to = s->send.part == 0 ? str_dup(s->arena, s->send.reply_to) : NULL };
 
+    if (s->send.conversation.len > 0)
+        job.conversation = str_dup(s->arena, s->send.conversation);
     send_key(job.key, s->send.message_id, job.part);
+    if (s->send.act_id) {
+        job.act = s->send.act;
+        job.target = str_dup(s->arena, s->send.target);
+        job.text = s->send.text;
+        snprintf(job.key, sizeof job.key, "%s-0", id_encode(id, ID_ACT, s->send.act_id));
+    }
     return job;
 }
 
@@ -139,7 +149,7 @@ static struct tried try_once(struct sending *s)
 
     tried.outcome = s->driver->send(&s->channel, &job, s->hub->exchange, &tried.result);
     wait_as_told(s, tried.result.wait_ms);
-    if (tried.outcome != SEND_UNSURE || !s->driver->lookup)
+    if (tried.outcome != SEND_UNSURE || !s->driver->lookup || s->send.act_id)
         return tried;
     /* At once only a "yes" can be believed: what a provider lists may lag behind what it
      * accepted. */
@@ -162,8 +172,8 @@ static struct retry_output decide(const struct sending *s, const struct tried *t
             .policy = s->send.policy,
         .throttled = tried->result.throttled || str_is(tried->result.code, "429"),
         .uncounted = s->send.probes && tried->result.channel_fault,
-        .can_repeat = s->driver && (s->driver->can & CHANNEL_CAN_REPEAT),
-        .can_look_up = s->driver && s->driver->lookup };
+        .can_repeat = s->send.act_id || (s->driver && (s->driver->can & CHANNEL_CAN_REPEAT)),
+        .can_look_up = !s->send.act_id && s->driver && s->driver->lookup };
 
     id_random(&input.roll, sizeof input.roll);
     return retry_send(&input);
@@ -336,7 +346,7 @@ static int find_attempt(struct sending *s, struct err *err)
     if (!session)
         return -1;
     failed = db_query_int(session,
-                          "SELECT max(id) FROM attempts WHERE message_id = $1 AND part = $2",
+                          "SELECT max(id) FROM attempts WHERE message_id = $1 AND part = $2 AND act_id IS NULL",
                           DB_ARGS(db_int(s->send.message_id), db_int(s->send.part)), 0,
                               &s->send.attempt_id, err);
     db_read_end(session);
@@ -375,7 +385,7 @@ static int prepare(struct sending *s, struct err *err)
                             STR("The channel is gone, or its kind cannot send. Choose another "
                                 "channel."), err);
     s->driver = s->channel.driver;
-    s->parts = split_count(s->driver, s->send.text);
+    s->parts = s->send.act_id ? 1 : split_count(s->driver, s->send.text);
     if (s->send.part >= s->parts)
         return end_unusable(s, STR("The text has fewer parts than were sent already."), err);
     return 1;

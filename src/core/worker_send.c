@@ -206,6 +206,8 @@ static void start(struct sender *sender, const struct queue_send *send)
     task->send.to = copy(arena, send->to);
     task->send.text = copy(arena, send->text);
     task->send.reply_to = copy(arena, send->reply_to);
+    task->send.target = copy(arena, send->target);
+    task->send.conversation = copy(arena, send->conversation);
     worker_hold(sender, send->job_id, send->attempt);
     if (!pool_add(sender->pool, run_task, task))
         run_task(task);

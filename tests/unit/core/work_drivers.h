@@ -50,7 +50,7 @@ static const struct channel_driver channel_polled = { .kind = "polled", .title =
     .settings = peer_settings, .can = PEER_CAN, .text_max = 40, .send = peer_send,
         .poll = peer_poll };
 const struct channel_driver *const channel_drivers[] = { &channel_test, &channel_lookup,
-    &channel_repeat, &channel_polled,
+    &channel_repeat, &channel_polled, &channel_acting,
     NULL };
 
 static struct {

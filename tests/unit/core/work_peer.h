@@ -20,8 +20,9 @@
 #define SENT_MAX 4096
 
 struct sent {
-    char to[64], text[256], key[40], reply_to[64];
+    char to[64], text[256], key[40], reply_to[64], target[64], conversation[64];
     int part, parts, attempt;
+    enum send_act act;
     int64_t at_ms;
 };
 
@@ -57,6 +58,9 @@ static inline enum send_outcome peer_send(const struct channel *channel, const s
         keep_text(sent->text, sizeof sent->text, job->text);
         keep_text(sent->key, sizeof sent->key, str_c(job->key));
         keep_text(sent->reply_to, sizeof sent->reply_to, str_c(job->reply_to));
+        keep_text(sent->target, sizeof sent->target, str_c(job->target));
+        keep_text(sent->conversation, sizeof sent->conversation, str_c(job->conversation));
+        sent->act = job->act;
         sent->part = job->part;
         sent->parts = job->parts;
         sent->attempt = job->attempt;
@@ -93,6 +97,10 @@ static const struct channel_driver channel_lookup = { .kind = "lookup",
     .title = "Test with look-up", .about = "For tests.",
     .settings = peer_settings, .can = PEER_CAN, .text_max = 40, .send = peer_send,
         .lookup = peer_lookup };
+static const struct channel_driver channel_acting = { .kind = "acting", .title = "Test with acts",
+    .about = "For tests.", .settings = peer_settings, .text_max = 40, .send = peer_send, .lookup = peer_lookup,
+    .can = PEER_CAN | CHANNEL_CAN_REACT | CHANNEL_CAN_EDIT | CHANNEL_CAN_DELETE | CHANNEL_CAN_READ
+        | CHANNEL_CAN_TYPING | CHANNEL_CAN_GROUP };
 static const struct channel_driver channel_repeat = { .kind = "repeat", .title = "Test with keys",
     .about = "For tests.",
     .settings = peer_settings, .can = PEER_CAN | CHANNEL_CAN_REPEAT, .text_max = 40,
