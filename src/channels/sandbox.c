@@ -151,6 +151,18 @@ static enum send_outcome sent(const struct channel *channel, const struct send_j
     return SEND_DONE;
 }
 
+/* What is done to a message: nothing comes back but that it was done. */
+static enum send_outcome acted(const struct channel *channel, const struct send_job *job,
+                               struct send_result *result)
+{
+    if (job->act == SEND_MESSAGE)
+        return sent(channel, job, result);
+    if (job->act != SEND_TYPING && (!job->target || !*job->target))
+        return ends(SEND_REFUSED, result, "sandbox_no_message",
+                    "The simulated phone does not know which message is meant.");
+    return SEND_DONE;
+}
+
 static enum send_outcome sandbox_send(const struct channel *channel, const struct send_job *job,
                                       struct exchange *exchange, struct send_result *result)
 {
@@ -171,7 +183,7 @@ static enum send_outcome sandbox_send(const struct channel *channel, const struc
         if (job->attempt <= 1)
             return ends(SEND_RETRY, result, "sandbox_retry",
                         "The simulated phone was asked to fail the first time.");
-        return sent(channel, job, result);
+        return acted(channel, job, result);
     case FATE_OFFLINE:
         result->channel_fault = true;
         return ends(SEND_RETRY, result, "sandbox_offline",
@@ -185,7 +197,7 @@ static enum send_outcome sandbox_send(const struct channel *channel, const struc
                     "The simulated phone was asked to lose its answer.");
     case FATE_SENT: break;
     }
-    return sent(channel, job, result);
+    return acted(channel, job, result);
 }
 
 static enum send_outcome sandbox_lookup(const struct channel *channel, const struct send_job *job,
@@ -338,7 +350,8 @@ const struct channel_driver channel_sandbox = {
              "faults: #fail #retry #offline #unknown #lost #duplicate #slow #noreceipt "
              "#undelivered #read.",
     .settings = settings,
-    .can = CHANNEL_CAN_TEXT | CHANNEL_CAN_REPLY | CHANNEL_CAN_RECEIPT
+    .can = CHANNEL_CAN_TEXT | CHANNEL_CAN_REPLY | CHANNEL_CAN_RECEIPT | CHANNEL_CAN_REACT | CHANNEL_CAN_EDIT
+           | CHANNEL_CAN_DELETE | CHANNEL_CAN_READ | CHANNEL_CAN_TYPING | CHANNEL_CAN_GROUP
            | CHANNEL_SMS | CHANNEL_PHONE_ADDRESS,
     .text_max = 1600,
     .send = sandbox_send,

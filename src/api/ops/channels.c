@@ -185,7 +185,15 @@ static enum op_done list(struct op_call *call, struct err *err)
 
 static void put_kind(struct json_writer *out, const struct channel_driver *driver)
 {
-    static const char *const abilities[] = { "text", "media", "reply", "react", "edit", "receipt", NULL };
+    static const struct {
+        const char *word;
+        unsigned bit;
+    } abilities[] = {
+        { "text", CHANNEL_CAN_TEXT }, { "media", CHANNEL_CAN_MEDIA }, { "reply", CHANNEL_CAN_REPLY },
+        { "react", CHANNEL_CAN_REACT }, { "edit", CHANNEL_CAN_EDIT }, { "receipt", CHANNEL_CAN_RECEIPT },
+        { "delete", CHANNEL_CAN_DELETE }, { "read", CHANNEL_CAN_READ }, { "typing", CHANNEL_CAN_TYPING },
+        { "group", CHANNEL_CAN_GROUP },
+    };
 
     json_object_begin(out);
     json_cstr_at(out, "kind", driver->kind);
@@ -195,9 +203,9 @@ static void put_kind(struct json_writer *out, const struct channel_driver *drive
     json_bool_at(out, "receives", driver->receive || driver->poll);
     json_key(out, "can");
     json_array_begin(out);
-    for (int bit = 0; abilities[bit]; bit++)
-        if (driver->can & 1u << bit)
-            json_put_text(out, str_c(abilities[bit]));
+    for (size_t i = 0; i < sizeof abilities / sizeof abilities[0]; i++)
+        if (driver->can & abilities[i].bit)
+            json_put_text(out, str_c(abilities[i].word));
     json_array_end(out);
     json_int_at(out, "text_max", (int64_t)driver->text_max);
     json_key(out, "settings");

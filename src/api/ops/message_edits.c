@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/id.h"
+#include "core/act.h"
 #include "core/message_edit.h"
 #include "core/message_list.h"
 
@@ -13,8 +14,14 @@
 
 static const struct field id_fields[] = { ID, { 0 } };
 
+#define LOCAL(where) \
+    { "local", FIELD_BOOL, where, "In the hub alone: the contact keeps what it got.", 0, 0, NULL, "false" }
+
+static const struct field delete_fields[] = { ID, LOCAL(FIELD_QUERY), { 0 } };
+
 static const struct field edit_fields[] = {
     ID,
+    LOCAL(0),
     { "text", FIELD_TEXT, FIELD_REQUIRED | FIELD_PERSONAL, "What it says from now on; the old text is kept.", 1,
       LIMIT_TEXT_BYTES, NULL, NULL, NULL, "See you at six." },
     { 0 }
@@ -55,6 +62,8 @@ struct edit {
     struct op_call *call;
     struct message_ref ref;
     struct str text;            /* a new text, or a tag */
+    int64_t act_id;             /* drawn for what goes out */
+    bool local;                 /* nothing goes out */
     struct message message;     /* as it is stored then */
     struct str *tags;
     int tag_count;
@@ -82,13 +91,28 @@ static int put_message(struct op_call *call, void *arg, struct err *err)
     return 0;
 }
 
+/* What is done to a message that is out becomes so when its channel has done it. 1 it will be, 0 it is the hub's own
+ * business, -1. */
+static int queue_act(struct db_session *tx, const struct edit *edit, enum send_act act, struct err *err)
+{
+    const struct act wanted = { .id = edit->act_id, .tenant_id = edit->ref.tenant_id, .message_id = edit->ref.id,
+        .at_ms = edit->ref.at_ms, .act = act, .text = edit->text };
+    int queued = edit->local ? 0 : act_queue(tx, &wanted, err);
+
+    return queued < 0 && err->code == ERR_NOT_FOUND ? op_not_found(edit->call, err) : queued;
+}
+
 static int read_tx(struct db_session *tx, void *arg, struct err *err)
 {
     struct edit *edit = arg;
+    const struct act_reading told = { .tenant_id = edit->ref.tenant_id, .first_id = edit->act_id,
+        .at_ms = edit->ref.at_ms, .ids = &edit->ref.id, .count = 1 };
+    int marked;
     struct message_reading reading = { .tenant_id = edit->ref.tenant_id, .at_ms = edit->ref.at_ms, .ids = &edit->ref.id,
                                        .count = 1 };
 
-    if (message_mark_read(tx, &reading, err) < 0 || read_again(tx, edit, err) < 0)
+    marked = message_mark_read(tx, &reading, err);
+    if (marked < 0 || read_again(tx, edit, err) < 0 || (marked && act_queue_reading(tx, &told, err)))
         return -1;
     if (edit->message.direction == MESSAGE_IN)
         return 0;
@@ -100,7 +124,8 @@ static enum op_done mark_read(struct op_call *call, struct err *err)
 {
     struct edit edit = edit_of(call);
 
-    return op_write(call, read_tx, put_message, &edit, err);
+    edit.act_id = ids_next(call->hub->ids, err);
+    return edit.act_id < 0 ? OP_FAILED : op_write(call, read_tx, put_message, &edit, err);
 }
 
 /* Why a message was left as it is. */
@@ -118,8 +143,11 @@ static int refuse(const struct edit *edit, const char *what, struct err *err)
 static int edit_tx(struct db_session *tx, void *arg, struct err *err)
 {
     struct edit *edit = arg;
-    int done = message_edit(tx, &edit->ref, edit->text, err);
+    int queued = queue_act(tx, edit, SEND_EDIT, err);
+    int done = queued == 0 ? message_edit(tx, &edit->ref, edit->text, err) : queued;
 
+    if (queued == 1)
+        return read_again(tx, edit, err);
     if (done < 0 || read_again(tx, edit, err) < 0)
         return -1;
     return done == 1 || (!edit->message.times.deleted_ms && str_eq(edit->message.text, edit->text))
@@ -132,15 +160,21 @@ static enum op_done change_text(struct op_call *call, struct err *err)
     struct edit edit = edit_of(call);
 
     edit.text = str_nfc(call->arena, field_text(&call->in, "text"));
-    return op_write(call, edit_tx, put_message, &edit, err);
+    edit.local = field_flag(&call->in, "local");
+    edit.act_id = ids_next(call->hub->ids, err);
+    return edit.act_id < 0 ? OP_FAILED : op_write(call, edit_tx, put_message, &edit, err);
 }
 
 /* Deleting what is gone already is done. */
 static int delete_tx(struct db_session *tx, void *arg, struct err *err)
 {
     struct edit *edit = arg;
-    int done = message_delete(tx, &edit->ref, err);
+    int queued = read_again(tx, edit, err) < 0 ? -1
+        : edit->message.times.deleted_ms ? 0 : queue_act(tx, edit, SEND_DELETE, err);
+    int done = queued == 0 ? message_delete(tx, &edit->ref, err) : queued;
 
+    if (queued == 1)
+        return 0;
     if (done < 0 || read_again(tx, edit, err) < 0)
         return -1;
     return edit->message.times.deleted_ms ? 0 : refuse(edit, "deleted", err);
@@ -150,7 +184,9 @@ static enum op_done delete(struct op_call *call, struct err *err)
 {
     struct edit edit = edit_of(call);
 
-    return op_write(call, delete_tx, NULL, &edit, err);
+    edit.local = field_flag(&call->in, "local");
+    edit.act_id = ids_next(call->hub->ids, err);
+    return edit.act_id < 0 ? OP_FAILED : op_write(call, delete_tx, NULL, &edit, err);
 }
 
 /* --- Tags ------------------------------------------------------------------------------------------------------ */
@@ -211,7 +247,7 @@ static enum op_done untag(struct op_call *call, struct err *err)
 
 struct many {
     struct op_call *call;
-    int64_t now_ms;
+    int64_t now_ms, act_id;     /* act_id: the first of those that telling it may need */
     int64_t *ids;               /* those that are meant */
     int count;
     int read;                   /* how many of them were unread */
@@ -246,7 +282,10 @@ static int many_tx(struct db_session *tx, void *arg, struct err *err)
     reading.ids = many->ids;
     reading.count = (size_t)many->count;
     many->read = message_mark_read(tx, &reading, err);
-    return many->read < 0 ? -1 : 0;
+    if (many->read <= 0)
+        return many->read;
+    return act_queue_reading(tx, &(struct act_reading){ .tenant_id = reading.tenant_id, .first_id = many->act_id,
+        .at_ms = many->now_ms, .ids = many->ids, .count = (size_t)many->count }, err);
 }
 
 static int put_many(struct op_call *call, void *arg, struct err *err)
@@ -308,7 +347,8 @@ static enum op_done read_many(struct op_call *call, struct err *err)
     }
     if (field_flag(&call->in, "dry_run"))
         return try_many(&many, err);
-    return op_write(call, many_tx, put_many, &many, err);
+    many.act_id = ids_take(call->hub->ids, ids ? (size_t)many.count : 1, err);
+    return many.act_id < 0 ? OP_FAILED : op_write(call, many_tx, put_many, &many, err);
 }
 
 /* --- The table ------------------------------------------------------------------------------------------------- */
@@ -330,11 +370,12 @@ static const struct op rows[] = {
       .summary = "Take a tag off a message.", .fields = tag_fields, .run = untag, .shape = tags_shape,
       .cli = "messages untag", .cli_args = "id tag", .example = "messages untag msg_0123456789abc order" },
     { .name = "message.edit", .method = HTTP_PATCH, .path = "/api/v1/messages/{id}", .scope = SCOPE_SEND,
-      .summary = "Change the text of a message; earlier texts are kept.", .fields = edit_fields, .run = change_text,
+      .summary = "Change the text of a message; earlier texts are kept. One that is out changes when its channel has.", .fields = edit_fields, .run = change_text,
       .answer = message_columns, .shape = message_shape, .cli = "messages edit", .cli_args = "id text",
       .cli_columns = "id,state,text,edited_at", .example = "messages edit msg_0123456789abc \"See you at six.\"" },
     { .name = "message.delete", .method = HTTP_DELETE, .path = "/api/v1/messages/{id}", .scope = SCOPE_SEND,
-      .summary = "Delete a message; a tombstone tells everybody who syncs.", .fields = id_fields, .run = delete,
+      .summary = "Delete a message, also with its contact where the channel can; a tombstone tells everybody who syncs.",
+      .fields = delete_fields, .run = delete,
       .flags = OP_EMPTY, .cli = "messages delete", .cli_args = "id", .example = "messages delete msg_0123456789abc" },
 };
 

@@ -66,13 +66,14 @@ static int unlink_tx(struct db_session *tx, void *arg, struct err *err)
 static struct edit edit_of(struct op_call *call)
 {
     return (struct edit){ .call = call, .link = { .tenant_id = call->tenant_id, .at_ms = clock_ms(),
-        .contact_id = field_number(&call->in, "id", 0), .other_id = field_number(&call->in, "other", 0) } };
+        .contact_id = field_number(&call->in, "id", 0) } };
 }
 
 static enum op_done link(struct op_call *call, struct err *err)
 {
     struct edit edit = edit_of(call);
 
+    edit.link.other_id = field_number(&call->in, "other", 0);
     edit.link.person_id = ids_next(call->hub->ids, err);
     return edit.link.person_id < 0 ? OP_FAILED : op_write(call, link_tx, render, &edit, err);
 }
