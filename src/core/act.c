@@ -97,7 +97,7 @@ static int refuse(const struct act *act, const struct target *target, const char
 {
     err_set(err, ERR_CONFLICT, "%s", why);
     if (is_of_ours(act->act))
-        return err_hint(err, "The contact has it. Write a new message; or say \"local\" to change it in the hub alone.");
+        return err_hint(err, "The contact has it. Write a new message, or say \"local\": then the hub alone changes.");
     return err_hint(err, "The channel \"%.*s\" says what it can: message-hub channels kinds",
                     STR_FMT(target->channel_name));
 }

@@ -48,10 +48,10 @@ int person_link(struct db_session *tx, const struct person_link *link, struct er
 {
     int64_t first, second, person_id;
 
-    if (link->contact_id == link->other_id)
-        return err_set(err, ERR_CONFLICT, "A contact is not linked to itself.");
     if (take_both(tx, link, &first, &second, err))
         return -1;
+    if (link->contact_id == link->other_id)
+        return err_set(err, ERR_CONFLICT, "A contact is not linked to itself.");
     if (first && first == second)
         return 0;
     if (first && second) {

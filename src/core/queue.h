@@ -40,8 +40,7 @@ struct queue_ready {
     bool limited;                   /* it has rate limits: the claim spends them */
 };
 
-/* Read one from the current row: the columns QUEUE_READY_COLUMNS of `channels c`, from `first` on;
- * without a rank. */
+/* Read one, without a rank, from the current row: QUEUE_READY_COLUMNS of `channels c` from `first` on. */
 #define QUEUE_READY_COLUMNS \
     "c.id, c.next_send_ms, c.breaker_faults, c.breaker_until_ms, c.kind, coalesce(c.per_second, -1), " \
     "coalesce(c.per_hour, -1), coalesce(c.per_day, -1), coalesce(c.per_contact_hour, -1)"
@@ -77,7 +76,7 @@ struct queue_send {
     int64_t faults;                 /* of the channel's breaker, when it was claimed */
     bool probes;
     enum tenant_policy policy;
-    int64_t act_id;                 /* the job is an act on the message (core/act.h): state, text, parts are the act's */
+    int64_t act_id;                 /* an act on the message (core/act.h): state, text, parts are its */
     enum send_act act;
     struct str to, text, reply_to, target, conversation;
 };
@@ -139,8 +138,8 @@ struct queue_finish {
     bool early_receipts;            /* receipts may have come before this answer: apply them */
     bool worked, fault;             /* what the breaker learns; neither: nothing */
     bool opted_out;                 /* the provider says that the contact wants nothing more */
-    struct str moved_to, moved_given;   /* ... that it is reached there from now on: normalised, as given; or absent */
-    int64_t lane;                   /* the finish's own: conversations may have been merged since the claim */
+    struct str moved_to, moved_given;   /* ... that it is reached there: normalised, as given */
+    int64_t lane;                   /* the finish's own: conversations may have been merged meanwhile */
     int64_t pause_until_ms;         /* the provider asked the channel to wait until then */
     bool done;                      /* out: false: the lease was lost, nothing was written */
 };

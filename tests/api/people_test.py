@@ -43,7 +43,8 @@ def says_no(report, hub):
     report.check("since when and why", shown()["opted_out_at"] and shown()["opted_out_text"] == "STOP", shown())
     hub.call("PUT", f"{API}/contacts/{contact}/opt-out", {"reason": "by phone"})
     report.same("a person too", shown()["opted_out_by"], "word+person")
-    report.same("and lifts it all", hub.call("DELETE", f"{API}/contacts/{contact}/opt-out").json["opted_out_by"], "none")
+    report.same("and lifts it all", hub.call("DELETE", f"{API}/contacts/{contact}/opt-out").json["opted_out_by"],
+                "none")
     hub.call("PATCH", API + "/channels/sandbox", {"help_text": "Call 555 0100."})
     hear(hub, "+15550100301", "HELP")
     texts = lambda: [m["text"] for m in hub.items(API + "/messages", q="Call 555")]     # noqa: E731
@@ -104,7 +105,8 @@ def goes_out(report, hub):
     conversation = message(hub, heard)["conversation_id"]
     answer = hub.call("PUT", f"{API}/conversations/{conversation}/typing")
     report.same("typing is shown", (answer.status, answer.json), (200, {"shown": True}))
-    report.same("not in what is not there", hub.call("PUT", f"{API}/conversations/cnv_0000000000000/typing").status, 404)
+    answer = hub.call("PUT", f"{API}/conversations/cnv_0000000000000/typing")
+    report.same("not in what is not there", answer.status, 404)
     kind = next(k for k in hub.items(API + "/channels/kinds") if k["kind"] == "sandbox")
     report.check("the kind says what it can", {"react", "edit", "delete", "read", "typing"} <= set(kind["can"]), kind)
 
