@@ -111,9 +111,9 @@ static int read_parts(struct db_session *tx, int64_t message_id, struct part *pa
 {
     struct db_rows *rows = db_query(tx,
         "SELECT a.id, a.part, coalesce(a.segments, 0), r.segment, r.state FROM attempts a "
-        "LEFT JOIN arrivals r ON r.attempt_id = a.id WHERE a.message_id = $1 AND (a.external_id IS NOT NULL OR r.state IS NOT NULL) "
-        "AND a.act_id IS NULL "
-        "ORDER BY a.part, a.id LIMIT 5000", DB_ARGS(db_int(message_id)), err);
+        "LEFT JOIN arrivals r ON r.attempt_id = a.id WHERE a.message_id = $1 AND a.act_id IS NULL "
+        "AND (a.external_id IS NOT NULL OR r.state IS NOT NULL) ORDER BY a.part, a.id LIMIT 5000",
+        DB_ARGS(db_int(message_id)), err);
     int more = -1;
 
     while (rows && (more = db_next(rows, err)) == 1) {

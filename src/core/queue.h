@@ -19,9 +19,7 @@ enum job_kind { JOB_SEND = 1, JOB_DECIDE, JOB_WEBHOOK };
 enum job_state { JOB_READY, JOB_RUNNING, JOB_WAITING, JOB_HELD };
 
 /* attempts.outcome. */
-enum attempt_outcome {
-    ATTEMPT_STARTED, ATTEMPT_DONE, ATTEMPT_RETRY, ATTEMPT_REFUSED, ATTEMPT_UNSURE
-};
+enum attempt_outcome { ATTEMPT_STARTED, ATTEMPT_DONE, ATTEMPT_RETRY, ATTEMPT_REFUSED, ATTEMPT_UNSURE };
 extern const char *const attempt_outcome_words[];   /* "started", "done", ..., NULL */
 
 struct attempt {
