@@ -237,6 +237,9 @@ static int apply(struct channel_edit *edit, struct err *err)
     keep(&row->rates.per_hour, edit->rates.per_hour);
     keep(&row->rates.per_day, edit->rates.per_day);
     keep(&row->rates.per_contact_hour, edit->rates.per_contact_hour);
+    keep(&row->rates.spacing_ms, edit->rates.spacing_ms);
+    keep(&row->rates.new_per_day, edit->rates.new_per_day);
+    keep(&row->rates.warmup_days, edit->rates.warmup_days);
     row->updated_ms = edit->now_ms;
     return 0;
 }
@@ -306,7 +309,8 @@ int channel_add(struct db_session *tx, void *arg, struct err *err)
         .created_ms = edit->now_ms,
         .hook = str_c(id_token(edit->arena, "", HOOK_BYTES)),
         .rates = { driver->limits.per_second, driver->limits.per_hour, driver->limits.per_day,
-                   driver->limits.per_contact_hour },
+                   driver->limits.per_contact_hour, driver->limits.spacing_ms, driver->limits.new_per_day,
+                   driver->limits.warmup_days },
     };
     if (apply(edit, err) < 0 || write_settings(edit, driver, err) < 0)
         return -1;
@@ -373,14 +377,16 @@ int channel_update(struct db_session *tx, void *arg, struct err *err)
             "auto_reply = $7, debounce_ms = $8, region = $9, per_second = $10, per_hour = $11, "
             "per_day = $12, "
             "per_contact_hour = $13, updated_ms = $14, breaker_faults = 0, breaker_until_ms = 0, "
-            "help_text = $15 WHERE tenant_id = $16 AND id = $17",
+            "help_text = $15, spacing_ms = $16, new_per_day = $17, warmup_days = $18 "
+            "WHERE tenant_id = $19 AND id = $20",
             DB_ARGS(db_text(row->name), db_int(row->state), db_text(row->settings),
                     db_blob(row->secrets), db_int(row->policy), db_text(row->agent),
                     db_text(row->auto_reply), db_int(row->debounce_ms), db_text(row->region),
                     db_int(row->rates.per_second), db_int(row->rates.per_hour),
                     db_int(row->rates.per_day), db_int(row->rates.per_contact_hour),
-                    db_int(row->updated_ms), db_text(row->help_text), db_int(row->tenant_id),
-                    db_int(row->id)),
+                    db_int(row->updated_ms), db_text(row->help_text),
+                    db_int(row->rates.spacing_ms), db_int(row->rates.new_per_day),
+                    db_int(row->rates.warmup_days), db_int(row->tenant_id), db_int(row->id)),
             err)
         < 0)
         return -1;

@@ -47,6 +47,9 @@ const struct column channel_columns[] = {
     { "gaps", COL_TEXT, AT(health.gaps), 0 },
     { "alarm", COL_TEXT, AT(health.alarm), COL_PUBLIC },
     { "alarm_ms", COL_TIME, AT(health.alarm_ms), COL_PUBLIC, NULL, NULL, "alarm_at" },
+    { "spacing_ms", COL_INT, AT(rates.spacing_ms), COL_PUBLIC },
+    { "new_per_day", COL_INT, AT(rates.new_per_day), COL_PUBLIC },
+    { "warmup_days", COL_INT, AT(rates.warmup_days), COL_PUBLIC },
     { 0 }
 };
 

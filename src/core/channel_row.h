@@ -18,6 +18,7 @@ extern const char
 /* Messages that may leave; 0: no limit. */
 struct channel_rates {
     int64_t per_second, per_hour, per_day, per_contact_hour;
+    int64_t spacing_ms, new_per_day, warmup_days;   /* core/pace.h */
 };
 
 /* What the workers note. */

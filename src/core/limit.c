@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "core/breaker.h"
 #include "core/channel.h"
+#include "core/pace.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -18,11 +19,13 @@ static const struct {
     const char *name;
     int64_t width_ms;
     int slots;
-} scopes[LIMIT_SCOPES] = {
+} scopes[LIMIT_ALL_SCOPES] = {
     [LIMIT_PER_SECOND] = { "second", 1000, 20 },
     [LIMIT_PER_HOUR] = { "hour", 3600000, 60 },
     [LIMIT_PER_DAY] = { "day", 86400000, 96 },
     [LIMIT_PER_CONTACT] = { "contact", 3600000, 12 },
+    [LIMIT_SPACING] = { "spacing", 3600000, 1 },
+    [LIMIT_NEW_PER_DAY] = { "new", 86400000, 96 },
 };
 
 int64_t limit_width_ms(enum limit_scope scope)
@@ -117,8 +120,8 @@ struct limit_rule limit_rule_of(const struct channel_driver *driver,
 
 static struct str scope_text(char text[40], enum limit_scope scope, int64_t contact_id)
 {
-    if (scope == LIMIT_PER_CONTACT)
-        snprintf(text, 40, "contact:%" PRId64, contact_id);
+    if (scope == LIMIT_PER_CONTACT || scope == LIMIT_SPACING)
+        snprintf(text, 40, "%s:%" PRId64, scopes[scope].name, contact_id);
     else
         snprintf(text, 40, "%s", scopes[scope].name);
     return str_c(text);
@@ -162,6 +165,7 @@ int limit_store(struct db_session *tx, const struct limit_target *target,
 /* What stands in the channel's row. */
 struct gate {
     struct limit_rule rule;
+    struct pace pace;
     int64_t next_ms, now_ms;
 };
 
@@ -170,7 +174,7 @@ static int load_gate(struct db_session *session, int64_t channel_id, struct gate
 {
     struct db_rows *rows = db_query(session,
         "SELECT kind, coalesce(per_second, -1), coalesce(per_hour, -1), coalesce(per_day, -1), "
-        "coalesce(per_contact_hour, -1), next_send_ms, breaker_faults, breaker_until_ms FROM "
+        "coalesce(per_contact_hour, -1), next_send_ms, breaker_faults, breaker_until_ms, " PACE_COLUMNS " FROM "
         "channels WHERE id = $1",
         DB_ARGS(db_int(channel_id)), err);
     int found = rows ? db_next(rows, err) : -1;
@@ -184,6 +188,8 @@ static int load_gate(struct db_session *session, int64_t channel_id, struct gate
     struct breaker breaker = { db_col_int(rows, 6), db_col_int(rows, 7) };
     out->rule = limit_rule_of(channel_driver_find(db_col_text(rows, 0)), own);
     out->now_ms = clock_ms();
+    out->pace = pace_read(rows, 8, channel_driver_find(db_col_text(rows, 0)), out->now_ms);
+    out->rule.max[LIMIT_PER_DAY] = pace_ramp(&out->pace, out->rule.max[LIMIT_PER_DAY]);
     out->next_ms = db_col_int(rows, 5) <= out->now_ms + PAUSE_MAX_MS ? db_col_int(rows, 5) : 0;
     if (breaker_state(&breaker, out->now_ms) == BREAKER_STOPPED && breaker.until_ms > out->next_ms)
         out->next_ms = breaker.until_ms;
@@ -212,6 +218,16 @@ int limit_next_send(struct db_session *session, int64_t channel_id, int64_t cont
         if (answer.next_ms > gate.next_ms)
             gate.next_ms = answer.next_ms;
     }
+    if (contact_id && gate.pace.spacing_ms > 0) {
+        const struct pace spacing = { .spacing_ms = gate.pace.spacing_ms };
+        const struct pace_question question = { 0, channel_id, contact_id, 0, 0, gate.now_ms };
+        int64_t spaced_ms;
+
+        if (pace_ask(session, &spacing, &question, &spaced_ms, err) < 0)
+            return -1;
+        if (spaced_ms > gate.next_ms)
+            gate.next_ms = spaced_ms;
+    }
     *next_ms = gate.next_ms > gate.now_ms ? gate.next_ms : 0;
     return 0;
 }
@@ -219,8 +235,8 @@ int limit_next_send(struct db_session *session, int64_t channel_id, int64_t cont
 int limit_sweep(struct db_session *tx, int64_t now_ms, struct err *err)
 {
     return db_exec(tx,
-                   "DELETE FROM limit_use WHERE window_ms < $1 OR (window_ms < $2 AND scope <> "
-                   "'day')",
+                   "DELETE FROM limit_use WHERE window_ms < $1 OR (window_ms < $2 AND scope "
+                   "NOT IN ('day', 'new'))",
                    DB_ARGS(db_int(now_ms - scopes[LIMIT_PER_DAY].width_ms),
                            db_int(now_ms - 3600000)), err) < 0 ? -1 : 0;
 }

@@ -9,7 +9,9 @@
 struct channel_driver;
 
 enum limit_scope { LIMIT_PER_SECOND, LIMIT_PER_HOUR, LIMIT_PER_DAY, LIMIT_PER_CONTACT,
-    LIMIT_SCOPES };
+    LIMIT_SCOPES,
+    LIMIT_SPACING = LIMIT_SCOPES, LIMIT_NEW_PER_DAY,    /* core/pace.h */
+    LIMIT_ALL_SCOPES };
 
 /* How many may leave per window; 0: no limit. */
 struct limit_rule {
@@ -55,7 +57,7 @@ struct limit_rule limit_rule_of(const struct channel_driver *driver,
 /* Read one window and write back a slot of it. The caller holds the channel's row. */
 struct limit_target {
     int64_t tenant_id, channel_id;
-    int64_t contact_id;         /* LIMIT_PER_CONTACT only */
+    int64_t contact_id;         /* LIMIT_PER_CONTACT and LIMIT_SPACING only */
     enum limit_scope scope;
 };
 int limit_load(struct db_session *session, const struct limit_target *target,

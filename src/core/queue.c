@@ -52,9 +52,10 @@ struct queue_ready queue_ready_of(const struct db_rows *rows, int first, int64_t
     struct breaker breaker = { db_col_int(rows, first + 2), db_col_int(rows, first + 3) };
     enum breaker_state state = breaker_state(&breaker, now_ms);
     struct limit_rule rule = read_rule(rows, first + 4);
+    struct pace pace = pace_read(rows, first + 9, channel_driver_find(db_col_text(rows, first + 4)), now_ms);
     struct queue_ready ready = { .channel_id = db_col_int(rows, first),
         .probes = state == BREAKER_PROBES,
-        .limited = limit_any(&rule) };
+        .limited = limit_any(&rule) || pace_any(&pace) };
     int64_t next_ms = db_col_int(rows, first + 1);
 
     if (next_ms > now_ms && next_ms <= now_ms + PAUSE_MAX_MS)
@@ -225,6 +226,7 @@ struct gate {
     struct limit_window windows[LIMIT_PER_CONTACT];
     const struct limit_slot *touched[LIMIT_PER_CONTACT];
     struct breaker breaker;
+    struct pace pace;
     int64_t tenant_id, next_ms;
     bool open;
 };
@@ -242,7 +244,7 @@ static int load_gate(struct claiming *c, const struct queue_order *order, struct
     struct db_rows *rows = db_query(c->tx,
         "SELECT state, tenant_id, next_send_ms, breaker_faults, breaker_until_ms, kind, "
         "coalesce(per_second, -1), coalesce(per_hour, -1), coalesce(per_day, -1), "
-        "coalesce(per_contact_hour, -1) FROM channels WHERE id = $1 FOR UPDATE",
+        "coalesce(per_contact_hour, -1), " PACE_COLUMNS " FROM channels WHERE id = $1 FOR UPDATE",
         DB_ARGS(db_int(order->channel_id)), err);
     int found = rows ? db_next(rows, err) : -1;
     int64_t now_ms = c->claim->now_ms, next_ms;
@@ -257,6 +259,8 @@ static int load_gate(struct claiming *c, const struct queue_order *order, struct
                                               next_ms > now_ms + PAUSE_MAX_MS) &&
                  breaker_state(&gate->breaker, now_ms) != BREAKER_STOPPED;
     gate->rule = read_rule(rows, 5);
+    gate->pace = pace_read(rows, 10, channel_driver_find(db_col_text(rows, 5)), now_ms);
+    gate->rule.max[LIMIT_PER_DAY] = pace_ramp(&gate->pace, gate->rule.max[LIMIT_PER_DAY]);
     db_rows_end(rows);
     for (int i = 0; gate->open && i < LIMIT_PER_CONTACT; i++) {
         const struct limit_target target = { gate->tenant_id, order->channel_id, 0,
@@ -288,29 +292,39 @@ static bool fits(const struct claiming *c, struct gate *gate, int64_t parts)
     return fits_all;
 }
 
-/* 1: the contact's limit has room, and it was spent; 0: it has not, the job waits; -1. */
+static int wait_until(struct claiming *c, const struct queue_send *send, int64_t until_ms)
+{
+    c->postponed[c->postponed_count++] = (struct postponed){ send->job_id, until_ms };
+    return 0;
+}
+
+/* 1: the contact's limits have room, and they were spent; 0: they have not, the job waits; -1. */
 static int spend_contact(struct claiming *c, const struct gate *gate, const struct queue_send *send,
                          struct err *err)
 {
     struct limit_target target = { send->tenant_id, send->channel_id, send->contact_id,
         LIMIT_PER_CONTACT };
     const struct limit_question wanted = { LIMIT_PER_CONTACT, gate->rule.max[LIMIT_PER_CONTACT],
-        c->claim->now_ms,
-        send->parts - send->part };
+        c->claim->now_ms, send->parts - send->part };
+    const struct pace_question pace = { send->tenant_id, send->channel_id, send->contact_id, send->conversation_id,
+        send->message_id, c->claim->now_ms };
     struct limit_window window;
     struct limit_answer answer;
+    int64_t next_ms;
+    int goes = send->part == 0 && !send->act_id ? pace_ask(c->tx, &gate->pace, &pace, &next_ms, err) : 1;
 
-    if (wanted.max <= 0 || !send->contact_id)
-        return 1;
-    if (limit_load(c->tx, &target, &window, err))
-        return -1;
-    answer = limit_left(&wanted, &window);
-    if (answer.next_ms > 0) {
-        c->postponed[c->postponed_count++] = (struct postponed){ send->job_id, answer.next_ms };
-        return 0;
+    if (goes != 1)
+        return goes < 0 ? -1 : wait_until(c, send, next_ms);
+    if (wanted.max > 0 && send->contact_id) {
+        if (limit_load(c->tx, &target, &window, err))
+            return -1;
+        answer = limit_left(&wanted, &window);
+        if (answer.next_ms > 0)
+            return wait_until(c, send, answer.next_ms);
+        if (limit_store(c->tx, &target, limit_use(wanted.scope, &window, wanted.now_ms, wanted.wanted), err))
+            return -1;
     }
-    return limit_store(c->tx, &target, limit_use(wanted.scope, &window, wanted.now_ms,
-                                                 wanted.wanted), err) ? -1 : 1;
+    return !send->act_id && pace_spend(c->tx, &gate->pace, &pace, err) ? -1 : 1;
 }
 
 /* 1: goes, 0: its contact waits, 2: the channel's limit is reached, -1. */

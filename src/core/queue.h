@@ -10,6 +10,7 @@
  * sets head itself when the lane has none). */
 #pragma once
 
+#include "core/pace.h"
 #include "core/channel_send.h"
 #include "core/limit.h"
 #include "core/message.h"
@@ -41,7 +42,8 @@ struct queue_ready {
 /* Read one, without a rank, from the current row: QUEUE_READY_COLUMNS of `channels c` from `first` on. */
 #define QUEUE_READY_COLUMNS \
     "c.id, c.next_send_ms, c.breaker_faults, c.breaker_until_ms, c.kind, coalesce(c.per_second, -1), " \
-    "coalesce(c.per_hour, -1), coalesce(c.per_day, -1), coalesce(c.per_contact_hour, -1)"
+    "coalesce(c.per_hour, -1), coalesce(c.per_day, -1), coalesce(c.per_contact_hour, -1), " \
+    PACE_COLUMNS_OF("c.")
 struct queue_ready queue_ready_of(const struct db_rows *rows, int first, int64_t now_ms);
 
 /* What is waiting, in order of rank; `next_ms` is lowered to the next moment at which something

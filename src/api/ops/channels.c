@@ -60,6 +60,9 @@ static int read_edit(struct op_call *call, struct channel_edit *edit, struct err
     edit->rates.per_hour = field_number(&call->in, "per_hour", -1);
     edit->rates.per_day = field_number(&call->in, "per_day", -1);
     edit->rates.per_contact_hour = field_number(&call->in, "per_contact_hour", -1);
+    edit->rates.spacing_ms = field_number(&call->in, "spacing_ms", -1);
+    edit->rates.new_per_day = field_number(&call->in, "new_per_day", -1);
+    edit->rates.warmup_days = field_number(&call->in, "warmup_days", -1);
     if (!settings.data)
         return 0;
     edit->settings = json_parse(call->arena, settings, err);
@@ -280,7 +283,10 @@ static enum op_done test(struct op_call *call, struct err *err)
     { "region", FIELD_TEXT, 0, "Country of numbers that are written without one.", 0, 2, NULL, NULL, NULL, "DE" }, \
     RATE("per_second", "Messages that may leave in a second; 0: no limit."), \
     RATE("per_hour", "In an hour."), RATE("per_day", "In a day."), \
-    RATE("per_contact_hour", "To one contact in an hour.")
+    RATE("per_contact_hour", "To one contact in an hour."), \
+    RATE("spacing_ms", "Least time between two messages to one contact."), \
+    RATE("new_per_day", "Contacts in a day that are written to first, who never wrote."), \
+    RATE("warmup_days", "Days in which a new channel grows to its limits per day.")
 
 static const struct field none[] = { { 0 } };
 static const struct field list_fields[] = { OP_LIST_FIELDS, { 0 } };
