@@ -291,7 +291,7 @@ int channel_add(struct db_session *tx, void *arg, struct err *err)
     struct channel_edit *edit = arg;
     struct channel_row *row = &edit->row;
     const struct channel_driver *driver = find_driver(edit, edit->kind, err);
-    struct db_value values[32];
+    struct db_value values[LIMIT_SQL_VALUES];
     struct str sql;
     int64_t added;
     size_t count;

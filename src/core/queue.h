@@ -3,17 +3,16 @@
  * What a row of `jobs` says (DESIGN.md 6):
  *   lane, lane_seq  jobs of one kind and lane run one after the other, in order of lane_seq
  *   state           ready, running, waiting (for due_ms), held
- *   head            1: the first of its lane. Ready and running jobs are in their lane, and a waiting
- *                   one with head = 1 (it backs off and keeps its place); a waiting job with head = 0
- *                   (scheduled, or looked up later) and a held one stand outside.
- * Who adds a ready job, or takes one out, holds the conversation's row and calls queue_promote (or
- * sets head itself when the lane has none). */
+ *   head            1: the first of its lane. Ready and running jobs are in their lane, and a waiting one with head = 1
+ *                   (it backs off and keeps its place); a waiting one with head = 0 and a held one stand outside.
+ * Who adds a ready job, or takes one out, holds the conversation's row and calls queue_promote (or sets head itself
+ * when the lane has none). */
 #pragma once
 
-#include "core/pace.h"
 #include "core/channel_send.h"
 #include "core/limit.h"
 #include "core/message.h"
+#include "core/pace.h"
 #include "core/retry.h"
 
 enum job_kind { JOB_SEND = 1, JOB_DECIDE, JOB_WEBHOOK };
@@ -46,8 +45,7 @@ struct queue_ready {
     PACE_COLUMNS_OF("c.")
 struct queue_ready queue_ready_of(const struct db_rows *rows, int first, int64_t now_ms);
 
-/* What is waiting, in order of rank; `next_ms` is lowered to the next moment at which something
- * becomes due or a channel opens. */
+/* What is waiting, in order of rank; `next_ms` is lowered to when something becomes due or a channel opens. */
 #define QUEUE_READY_MAX 256
 struct queue_waiting {
     struct queue_ready ready[QUEUE_READY_MAX];
