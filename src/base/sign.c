@@ -28,6 +28,14 @@ void sign_hmac_sha256(struct str key, struct str data, unsigned char out[SIGN_HA
         mem_exhausted(data.len);
 }
 
+void sign_hmac_sha1(struct str key, struct str data, unsigned char out[SIGN_SHA1_BYTES])
+{
+    assert(key.len <= INT32_MAX);
+    if (!HMAC(EVP_sha1(), key.data ? key.data : "", (int)key.len, (const unsigned char *)data.data, data.len, out,
+              NULL))
+        mem_exhausted(data.len);
+}
+
 void sign_derive(const unsigned char master[SIGN_KEY_BYTES], const char *purpose,
                  unsigned char out[SIGN_KEY_BYTES])
 {

@@ -17,6 +17,10 @@ struct arena;
 void sign_sha256(struct str data, unsigned char out[SIGN_HASH_BYTES]);
 void sign_hmac_sha256(struct str key, struct str data, unsigned char out[SIGN_HASH_BYTES]);
 
+/* HMAC-SHA-1, for providers that sign with nothing better. */
+#define SIGN_SHA1_BYTES 20
+void sign_hmac_sha1(struct str key, struct str data, unsigned char out[SIGN_SHA1_BYTES]);
+
 /* A 32-byte subkey for one purpose ("id", "log", "keys", "cursor", "seal"), derived from the master
  * key. */
 void sign_derive(const unsigned char master[SIGN_KEY_BYTES], const char *purpose,

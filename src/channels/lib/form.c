@@ -73,9 +73,106 @@ void form_json(struct form *form, struct str json)
              "application/json");
 }
 
+/* --- multipart/form-data ---------------------------------------------------------------------------- */
+
+static void add_part(struct form *form, const struct form_part *part)
+{
+    assert(form->part_count < FORM_PARTS);
+    form->parts[form->part_count++] = *part;
+    form->request.method = HTTP_POST;
+}
+
+void form_value(struct form *form, const char *name, struct str value)
+{
+    add_part(form, &(struct form_part){ .name = arena_strdup(form->arena, name), .data = value });
+}
+
+void form_file(struct form *form, const char *name, const struct send_attachment *file)
+{
+    const struct form_part part = {
+        .name = arena_strdup(form->arena, name),
+        .file_name = file->name && *file->name ? arena_strdup(form->arena, file->name) : "file",
+        .type = file->type && *file->type ? arena_strdup(form->arena, file->type) : "application/octet-stream",
+        .data = file->data,
+    };
+
+    add_part(form, &part);
+}
+
+/* A name between quotes, escaped as browsers do: no name can end its header. */
+static const char *quoted(struct arena *arena, const char *name)
+{
+    char *out = arena_alloc(arena, strlen(name) * 3 + 1), *at = out;
+
+    for (; *name; name++) {
+        if (*name == '"' || *name == '\r' || *name == '\n') {
+            at = mempcpy(at, *name == '"' ? "%22" : *name == '\r' ? "%0D" : "%0A", 3);
+            continue;
+        }
+        *at++ = *name;
+    }
+    return out;
+}
+
+/* A media type is the hub's own finding, but no byte of it may end its header either. */
+static const char *clean_type(const char *type)
+{
+    return type[strcspn(type, "\r\n")] ? "application/octet-stream" : type;
+}
+
+static const char *part_head(const struct form *form, const struct form_part *part, const char *boundary)
+{
+    if (!part->file_name)
+        return arena_printf(form->arena, "--%s\r\nContent-Disposition: form-data; name=\"%s\"\r\n\r\n", boundary,
+                            quoted(form->arena, part->name));
+    return arena_printf(form->arena,
+                        "--%s\r\nContent-Disposition: form-data; name=\"%s\"; filename=\"%s\"\r\n"
+                        "Content-Type: %s\r\n\r\n",
+                        boundary, quoted(form->arena, part->name), quoted(form->arena, part->file_name),
+                        clean_type(part->type));
+}
+
+/* The hash of all parts: nobody can write a part that holds the boundary that comes of it. */
+static const char *boundary_of(const struct form *form)
+{
+    unsigned char hashes[FORM_PARTS][SIGN_HASH_BYTES], all[SIGN_HASH_BYTES];
+
+    for (size_t i = 0; i < form->part_count; i++)
+        sign_sha256(form->parts[i].data, hashes[i]);
+    sign_sha256((struct str){ (const char *)hashes, form->part_count * SIGN_HASH_BYTES }, all);
+    return arena_printf(form->arena, "part-%.32s", sign_hex(form->arena, all, sizeof all));
+}
+
+static void join_parts(struct form *form)
+{
+    const char *boundary = boundary_of(form), *heads[FORM_PARTS];
+    const char *tail = arena_printf(form->arena, "--%s--\r\n", boundary);
+    size_t length = strlen(tail);
+    char *body, *at;
+
+    for (size_t i = 0; i < form->part_count; i++) {
+        heads[i] = part_head(form, &form->parts[i], boundary);
+        length += strlen(heads[i]) + form->parts[i].data.len + 2;
+    }
+    body = at = arena_alloc(form->arena, length + 1);
+    for (size_t i = 0; i < form->part_count; i++) {
+        at = mempcpy(at, heads[i], strlen(heads[i]));
+        if (form->parts[i].data.len)
+            at = mempcpy(at, form->parts[i].data.data, form->parts[i].data.len);
+        at = mempcpy(at, "\r\n", 2);
+    }
+    memcpy(at, tail, strlen(tail));
+    add_body(form, (struct str){ body, length },
+             arena_printf(form->arena, "multipart/form-data; boundary=%s", boundary));
+}
+
+/* --- Exchanges -------------------------------------------------------------------------------------- */
+
 void form_run(struct form *form, struct exchange *exchange, int timeout_ms,
               struct exchange_reply *reply)
 {
+    if (form->part_count && !form->request.body.data)
+        join_parts(form);
     form->request.headers = form->headers; /* the form may have been copied since it began */
     form->request.timeout_ms =
         timeout_ms > 0 && timeout_ms < LIMIT_SEND_MS ? timeout_ms : LIMIT_SEND_MS;
@@ -87,6 +184,8 @@ const struct json *form_answer(const struct form *form, const struct exchange_re
     return reply->end == EXCHANGE_ANSWERED ? json_parse_lenient(form->arena, reply->body, NULL)
                                            : NULL;
 }
+
+/* --- Signatures ------------------------------------------------------------------------------------- */
 
 bool form_signed(struct arena *arena, const char *key, const struct str *parts, size_t count,
                  struct str given)

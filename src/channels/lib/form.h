@@ -4,12 +4,22 @@
 #include "core/channel.h"
 
 #define FORM_HEADERS 8
+#define FORM_PARTS 12
+
+/* One part of a multipart/form-data body. */
+struct form_part {
+    const char *name;               /* of the form's field */
+    const char *file_name, *type;   /* of a file; NULL for a plain value */
+    struct str data;                /* not copied: lives until form_run returns */
+};
 
 /* A request in the making. Strings live in the arena. */
 struct form {
     struct arena *arena;
     struct exchange_request request;
     struct http_header headers[FORM_HEADERS];
+    struct form_part parts[FORM_PARTS];
+    size_t part_count;
 };
 
 /* Begin a request to the channel's own server: `base` (a setting, with or without a slash at its
@@ -26,6 +36,12 @@ void form_bearer(struct form *form, const char *token);
 
 /* Add one pair to an application/x-www-form-urlencoded body; the first makes the request a POST. */
 void form_add(struct form *form, const char *name, struct str value);
+
+/* Add a plain value, or a file, to a multipart/form-data body (RFC 7578); the first makes the request a POST. The body
+ * is put together by form_run, so a file is copied once however many parts there are. More than FORM_PARTS is a bug and
+ * asserts. */
+void form_value(struct form *form, const char *name, struct str value);
+void form_file(struct form *form, const char *name, const struct send_attachment *file);
 
 /* A JSON body; makes the request a POST. */
 void form_json(struct form *form, struct str json);

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/json.h"
 #include "channels/lib/form.h"
 #include "channels/lib/outcome.h"
@@ -58,6 +59,45 @@ static void a_form_is_encoded(void **state)
                        "application/x-www-form-urlencoded"));
     assert_int_equal(request->header_count, 2);
     assert_true(str_is(json_text(json_get(form_answer(&form, &reply), "id")), "7"));
+    script_free(script);
+}
+
+/* Bytes of any kind arrive; names cannot end a header; the boundary stands in no part. */
+static void files_are_parts(void **state)
+{
+    static const char bytes[] = "a\0b\r\n--part-\xff";
+    const struct send_attachment file = { .name = "a\"b\r\nX: y.png", .type = "image/png",
+                                          .data = { bytes, sizeof bytes - 1 } };
+    const struct send_attachment bare = { .type = "text/plain\r\nX: y", .data = { "", 0 } };
+    const struct exchange_request *request;
+    struct script *script = script_new();
+    struct exchange_reply reply;
+    struct str type;
+    struct form form;
+    const char *boundary;
+    struct buf wanted;
+
+    (void)state;
+    script_add(script, &(struct script_step){ .method = HTTP_POST, .url = "http://p.test/up", .status = 200 });
+    form_begin(&form, arena, &channel, "http://p.test", "/up");
+    form_value(&form, "type", STR("image/png"));
+    form_file(&form, "file", &file);
+    form_file(&form, "empty", &bare);
+    form_run(&form, script_exchange(script), 0, &reply);
+    request = script_request(script, 0);
+    type = exchange_request_header(request, "content-type");
+    assert_true(str_starts(type, "multipart/form-data; boundary=part-"));
+    boundary = str_dup(arena, type) + strlen("multipart/form-data; boundary=");
+    buf_init(&wanted, 4096);
+    buf_printf(&wanted, "--%s\r\nContent-Disposition: form-data; name=\"type\"\r\n\r\nimage/png\r\n", boundary);
+    buf_printf(&wanted, "--%s\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a%%22b%%0D%%0AX: y.png\"\r\n"
+               "Content-Type: image/png\r\n\r\n", boundary);
+    buf_add(&wanted, bytes, sizeof bytes - 1);
+    buf_printf(&wanted, "\r\n--%s\r\nContent-Disposition: form-data; name=\"empty\"; filename=\"file\"\r\n"
+               "Content-Type: application/octet-stream\r\n\r\n\r\n--%s--\r\n", boundary, boundary);
+    assert_true(str_eq(request->body, buf_slice(&wanted)));
+    assert_null(memmem(bytes, sizeof bytes, boundary, strlen(boundary)));
+    buf_fini(&wanted);
     script_free(script);
 }
 
@@ -136,6 +176,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_form_is_encoded, begin, end),
+        cmocka_unit_test_setup_teardown(files_are_parts, begin, end),
         cmocka_unit_test_setup_teardown(basic_without_password, begin, end),
         cmocka_unit_test_setup_teardown(signatures, begin, end),
         cmocka_unit_test_setup_teardown(signed_times_have_a_window, begin, end),
