@@ -201,10 +201,11 @@ static void read_expect(struct reader *reader)
         struct pairs *pairs = str_is(kind, "header") ? &expected->headers
             : str_is(kind, "form")                   ? &expected->form
             : str_is(kind, "json")                   ? &expected->json
+            : str_is(kind, "part")                   ? &expected->parts
                                                      : NULL;
 
         if (!pairs)
-            fail(reader, "after expect METHOD URL come header, form or json, not \"%.*s\"",
+            fail(reader, "after expect METHOD URL come header, form, json or part, not \"%.*s\"",
                  STR_FMT(kind));
         else
             add_pair(reader, pairs, token(reader));
@@ -281,7 +282,10 @@ static void read_signature(struct reader *reader, bool made)
     signature->header = word(reader, "the header");
     signature->setting = made ? word(reader, "the setting") : NULL;
     while ((part = token(reader)).data && signature->part_count < 4)
-        signature->parts[signature->part_count++] = part.data;
+        if (str_starts(part, "as:"))
+            signature->as = part.data + 3;
+        else
+            signature->parts[signature->part_count++] = part.data;
     if (!signature->part_count)
         fail(reader, "sign over what? body, header:NAME");
 }
@@ -326,7 +330,7 @@ static bool read_attributes(struct reader *reader, const char *line)
     const struct { const char *line; const char **word; struct pairs *pairs; } kinds[] = {
         { "setting", NULL, &one->settings }, { "outcome", &one->outcome, &one->outcome_pairs },
         { "error", &one->error, &one->error_pairs }, { "answer", &one->answer, &one->answer_pairs },
-        { "report", NULL, &one->report_pairs },
+        { "report", NULL, &one->report_pairs }, { "fetched", &one->fetched, &one->fetched_pairs },
     };
 
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
@@ -341,7 +345,7 @@ static bool read_attributes(struct reader *reader, const char *line)
 
 static void read_line(struct reader *reader, const char *line)
 {
-    static const char *const calls[] = { "", "send", "lookup", "receive", "poll", "probe" };
+    static const char *const calls[] = { "", "send", "lookup", "receive", "poll", "probe", "fetch" };
 
     for (int call = CALL_SEND; call < CALLS; call++)
         if (strcmp(line, calls[call]) == 0) {
@@ -366,6 +370,8 @@ static void read_line(struct reader *reader, const char *line)
         read_now(reader);
     else if (strcmp(line, "region") == 0)
         reader->current->region = word(reader, "the country");
+    else if (strcmp(line, "public") == 0)
+        reader->current->public_url = word(reader, "the URL");
     else if (strcmp(line, "cursor") == 0)
         reader->current->cursor = rest_of_line(reader).data;
     else if (strcmp(line, "unnumbered") == 0)
@@ -417,6 +423,7 @@ int case_file_read(struct arena *arena, const char *path, struct channel_case **
         if (str_starts(reader.rest, "name ")) {
             reader.current = &(*cases)[count++];
             *reader.current = (struct channel_case){ .file = path, .line = number, .region = "US",
+                                                     .public_url = "https://hub.test",
                                                      .now_ms = 1719045971000 };
         }
         if (!reader.current)

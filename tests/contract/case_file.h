@@ -7,13 +7,17 @@
  *   name     TEXT                          what is shown; the first line of a case
  *   setting  base_url=http://p token=s3    the channel's settings, checked by the driver's table
  *   region   GB                            its country (US)
+ *   public   https://hub.test              the hub's public URL; - for none (https://hub.test)
  *   now      2024-06-22T08:46:11Z          the hub's clock, for signatures
  *
  *   send     to=+15550002 text="a b"       also key= attempt= part= parts= reply_to= timeout_ms=; an act on a
  *                                          message: act=reaction|edit|delete|read|typing target= conversation=;
  *                                          a file: file=NAME type= data= url=
- *   lookup   (the same)                    `poll cursor=... start=yes`, `probe`
- *   expect   POST URL header Authorization=Basic* json textMessage.text=hello form a=b
+ *                                          metadata=
+ *   lookup   (the same)                    also since=TIME; `poll cursor=... start=yes`, `probe`,
+ *                                          `fetch ref=... type=... name=... size=...`
+ *   expect   POST URL header Authorization=Basic* json textMessage.text=hello form a=b part file=bytes part
+ *                                          file.name=a.png part file.type=image/png (multipart/form-data)
  *   reply    202 header Retry-After=7 {"id":"x"}      or: reset, refused, timeout; one per expect
  *   outcome  done id=x                     retry, refused, unsure; attributes of the result
  *   report   version=1.2                   what a probe says; summary~=word
@@ -21,7 +25,9 @@
  *   receive  POST /path?a=b                below /hooks/<hook>; then its header and body lines
  *   header   X-Signature: 12ab
  *   body     {"event":"x"}                 several are joined by a newline
- *   sign     X-Signature signing_key body header:X-Timestamp   adds the lower-case hex HMAC-SHA256
+ *   sign     X-Signature signing_key body header:X-Timestamp   adds the lower-case hex HMAC-SHA256; `url` is the
+ *                                          public URL asked for, `form` the body's sorted pairs; as:sha256=hex sets
+ *                                          "sha256=" before it, as:sha1-base64 makes it base64 of HMAC-SHA1
  *   signed   X-Signature body              the header above already is one: every flipped bit of it
  *                                          and of the body must be refused
  *   unnumbered                             the sender gives no id, each delivery is a message
@@ -29,6 +35,7 @@
  *                                          receipt, edit, delete, reaction, opt_out, opt_in, moved, ignored;
  *                                          files=2 file.name= file.type= file.ref= file.data= file2.name= ...
  *   answer   200 body~=ok                  what the sender hears
+ *   fetched  200 body=bytes type=image/png what a fetch brought
  *   cursor   VALUE                         where a poll stands afterwards
  *   error    forbidden hint~=signing_key   instead of outcome, event, report: it fails like that
  *
@@ -53,11 +60,11 @@ struct pairs {
     size_t count;
 };
 
-enum case_call { CALL_NONE, CALL_SEND, CALL_LOOKUP, CALL_RECEIVE, CALL_POLL, CALL_PROBE, CALLS };
+enum case_call { CALL_NONE, CALL_SEND, CALL_LOOKUP, CALL_RECEIVE, CALL_POLL, CALL_PROBE, CALL_FETCH, CALLS };
 
 struct expected {
     struct script_step step;            /* method, url and the reply */
-    struct pairs headers, form, json;
+    struct pairs headers, form, json, parts;
 };
 
 struct expected_event {
@@ -68,8 +75,9 @@ struct expected_event {
 /* How the request is signed: where, with which setting, over what. */
 struct signature {
     const char *header, *setting;       /* setting NULL: the header is given, only marked */
-    const char *parts[4];               /* "body", "header:NAME" */
+    const char *parts[4];               /* "body", "header:NAME", "url", "form" */
     size_t part_count;
+    const char *as;                     /* "sha1-base64", "sha256=hex", or NULL */
 };
 
 struct inbound {
@@ -81,7 +89,7 @@ struct inbound {
 };
 
 struct channel_case {
-    const char *file, *name, *region;
+    const char *file, *name, *region, *public_url;
     int line;
     int64_t now_ms;
     struct pairs settings;
@@ -91,8 +99,8 @@ struct channel_case {
     struct inbound inbound;
     struct expected expected[CASE_LINES];
     size_t expected_count;
-    const char *outcome, *error, *cursor, *answer;
-    struct pairs outcome_pairs, error_pairs, answer_pairs, report_pairs;
+    const char *outcome, *error, *cursor, *answer, *fetched;
+    struct pairs outcome_pairs, error_pairs, answer_pairs, report_pairs, fetched_pairs;
     struct expected_event events[CASE_LINES];
     size_t event_count;
 };

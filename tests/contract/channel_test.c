@@ -87,6 +87,7 @@ static void check_facts(const struct channel_driver *driver, const struct cases 
         { "receive", driver->receive != NULL },
         { "poll", driver->poll != NULL },
         { "probe", driver->probe != NULL },
+        { "fetch", driver->fetch != NULL },
     };
 
     test_begin("channel %s: says what it is", driver->kind);
@@ -152,6 +153,7 @@ static bool has_function(const struct channel_driver *driver, enum case_call cal
     case CALL_RECEIVE: return driver->receive;
     case CALL_POLL: return driver->poll;
     case CALL_PROBE: return driver->probe;
+    case CALL_FETCH: return driver->fetch;
     default: return false;
     }
 }

@@ -2,12 +2,14 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/sign.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define HEADERS_MAX 40
@@ -93,10 +95,12 @@ static void begin_job(struct trial *trial)
         .parts = (int)parts,
         .attempt = (int)attempt,
         .reply_to = str_dup(trial->arena, reply_to),
+        .metadata = case_value(given, "metadata"),
         .timeout_ms = (int)timeout_ms,
     };
     snprintf(trial->job.key, sizeof trial->job.key, "%s",
              key.data ? str_dup(trial->arena, key) : "key-0001");
+    clock_parse(case_value(given, "since"), &trial->job.since_ms, NULL);
     begin_act(trial);
     trial->poll = (struct poll){ .cursor = case_value(given, "cursor"), .now_ms = trial->one->now_ms,
         .is_start = str_is(case_value(given, "start"), "yes"), .timeout_ms = (int)timeout_ms };
@@ -159,6 +163,7 @@ bool trial_begin(struct trial *trial, struct arena *arena, const struct channel_
                                        .name = "test",
                                        .hook = "hook-0123456789",
                                        .region = one->region,
+                                       .public_url = strcmp(one->public_url, "-") ? one->public_url : NULL,
                                        .driver = driver };
     if (!begin_settings(trial, driver))
         return false;
@@ -203,10 +208,78 @@ void trial_header(struct trial *trial, const char *name, struct str value)
     request->headers[at] = (struct http_header){ str_c(name), value };
 }
 
+/* Everything that is not a whole escape stands for itself. */
+static struct str decoded(struct arena *arena, struct str text)
+{
+    char *out = arena_alloc(arena, text.len + 1);
+    size_t length = 0;
+
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char byte;
+        bool escape = text.data[i] == '%' && i + 2 < text.len
+            && sign_unhex((struct str){ text.data + i + 1, 2 }, &byte, 1);
+
+        out[length++] = escape ? (char)byte : text.data[i] == '+' ? ' ' : text.data[i];
+        i += escape ? 2 : 0;
+    }
+    return (struct str){ out, length };
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct http_header *first = a, *second = b;
+    size_t least = first->name.len < second->name.len ? first->name.len : second->name.len;
+    int order = memcmp(first->name.data, second->name.data, least);
+
+    return order ? order : (first->name.len > second->name.len) - (first->name.len < second->name.len);
+}
+
+struct str trial_form(struct arena *arena, struct str body)
+{
+    struct http_header *pairs = arena_array(arena, LIMIT_HEADER_COUNT, sizeof *pairs);
+    struct str rest = body, pair, name, joined;
+    size_t count = 0;
+    struct buf out;
+
+    while (count < LIMIT_HEADER_COUNT && str_split(&rest, '&', &pair)) {
+        if (!pair.len)
+            continue;
+        name = pair;
+        str_split(&pair, '=', &name);
+        pairs[count++] = (struct http_header){ decoded(arena, name),
+                                               decoded(arena, pair.data ? pair : STR("")) };
+    }
+    qsort(pairs, count, sizeof *pairs, by_name);
+    buf_init(&out, LIMIT_WEBHOOK_BYTES);
+    for (size_t i = 0; i < count; i++) {
+        buf_str(&out, pairs[i].name);
+        buf_str(&out, pairs[i].value);
+    }
+    joined = (struct str){ arena_copy(arena, out.data ? out.data : "", out.len), out.len };
+    buf_fini(&out);
+    return joined;
+}
+
+static void add_signed(struct trial *trial, const char *part, struct buf *all)
+{
+    const struct http_request *request = &trial->request;
+
+    if (strncmp(part, "header:", 7) == 0)
+        buf_str(all, http_header(request, part + 7));
+    else if (strcmp(part, "url") == 0)
+        buf_printf(all, "%s%.*s%s%.*s", trial->one->public_url, STR_FMT(request->raw_path),
+                   request->raw_query.data ? "?" : "", STR_FMT(request->raw_query));
+    else if (strcmp(part, "form") == 0)
+        buf_str(all, trial_form(trial->arena, request->body));
+    else
+        buf_str(all, request->body);
+}
+
 void trial_sign(struct trial *trial, const char *key)
 {
     const struct signature *signature = &trial->one->inbound.signature;
     unsigned char mac[SIGN_HASH_BYTES];
+    const char *value;
     struct buf all;
 
     if (!signature->setting)
@@ -216,15 +289,19 @@ void trial_sign(struct trial *trial, const char *key)
     if (!key)
         return;
     buf_init(&all, LIMIT_WEBHOOK_BYTES * 2);
-    for (size_t i = 0; i < signature->part_count; i++) {
-        if (strncmp(signature->parts[i], "header:", 7) == 0)
-            buf_str(&all, http_header(&trial->request, signature->parts[i] + 7));
-        else
-            buf_str(&all, trial->request.body);
+    for (size_t i = 0; i < signature->part_count; i++)
+        add_signed(trial, signature->parts[i], &all);
+    if (signature->as && strcmp(signature->as, "sha1-base64") == 0) {
+        sign_hmac_sha1(str_c(key), buf_slice(&all), mac);
+        value = sign_base64(trial->arena, mac, SIGN_SHA1_BYTES);
+    } else {
+        sign_hmac_sha256(str_c(key), buf_slice(&all), mac);
+        value = sign_hex(trial->arena, mac, sizeof mac);
+        if (signature->as && strcmp(signature->as, "sha256=hex") == 0)
+            value = arena_printf(trial->arena, "sha256=%s", value);
     }
-    sign_hmac_sha256(str_c(key), buf_slice(&all), mac);
     buf_fini(&all);
-    trial_header(trial, signature->header, str_c(sign_hex(trial->arena, mac, sizeof mac)));
+    trial_header(trial, signature->header, str_c(value));
 }
 
 void trial_setting(struct trial *trial, const char *name, struct str value)
@@ -261,6 +338,17 @@ static void run_probe(struct trial *trial)
     buf_fini(&json);
 }
 
+static void run_fetch(struct trial *trial, struct exchange *exchange)
+{
+    const struct pairs *given = &trial->one->given;
+    struct channel_attachment attachment = { .name = case_value(given, "name"),
+        .type = case_value(given, "type"), .ref = case_value(given, "ref") };
+
+    str_int(case_value(given, "size"), 0, INT64_MAX, &attachment.size);
+    trial->fetched.body = STR("");
+    trial->status = trial->channel.driver->fetch(&trial->channel, &attachment, exchange, &trial->fetched, &trial->err);
+}
+
 void trial_run(struct trial *trial)
 {
     const struct channel_driver *driver = trial->channel.driver;
@@ -283,6 +371,9 @@ void trial_run(struct trial *trial)
         break;
     case CALL_PROBE:
         run_probe(trial);
+        break;
+    case CALL_FETCH:
+        run_fetch(trial, exchange);
         break;
     default:
         break;

@@ -26,6 +26,7 @@ struct trial {
     struct events events;
     struct webhook_reply reply;
     struct str report, summary;
+    struct exchange_reply fetched;
 };
 
 /* Prepare the call. False when the settings do not fit the driver's table: then `err` says why. */
@@ -37,6 +38,9 @@ void trial_run(struct trial *trial);
 
 /* Free the script. */
 void trial_end(struct trial *trial);
+
+/* The pairs of a form's body sorted by name, names and values joined: what form signatures cover. */
+struct str trial_form(struct arena *arena, struct str body);
 
 /* Replace the scripted peer by one that answers everything with this step. */
 void trial_peer(struct trial *trial, const struct script_step *step);

@@ -79,6 +79,35 @@ static void verify_form(const struct trial *trial, const struct pairs *wanted, s
     }
 }
 
+/* One part of a multipart body: "file", "file.name", "file.type"; absent when there is none. */
+static struct str part_value(struct arena *arena, const struct exchange_request *request, struct str wanted)
+{
+    struct str type = exchange_request_header(request, "Content-Type"), name, rest = request->body;
+    const char *mark = type.data ? memmem(type.data, type.len, "boundary=", 9) : NULL;
+    const char *boundary =
+        mark ? arena_printf(arena, "--%.*s", (int)(type.data + type.len - mark - 9), mark + 9) : NULL;
+    const char *head, *end, *stop;
+
+    str_split(&wanted, '.', &name);
+    while (boundary && rest.len && (head = memmem(rest.data, rest.len, boundary, strlen(boundary)))) {
+        rest.len -= (size_t)(head + strlen(boundary) - rest.data);
+        rest.data = head + strlen(boundary);
+        stop = memmem(rest.data, rest.len, boundary, strlen(boundary));
+        end = memmem(rest.data, rest.len, "\r\n\r\n", 4);
+        if (!stop || !end || end > stop)
+            break;
+        head = arena_copy(arena, rest.data, (size_t)(end - rest.data));
+        if (!strstr(head, arena_printf(arena, "; name=\"%.*s\"", STR_FMT(name))))
+            continue;
+        if (!wanted.data)
+            return (struct str){ end + 4, (size_t)(stop - end) - 6 };
+        mark = strstr(head, str_is(wanted, "name") ? "; filename=\"" : "Content-Type: ");
+        mark = mark ? mark + (str_is(wanted, "name") ? 12 : 14) : NULL;
+        return mark ? (struct str){ mark, strcspn(mark, "\"\r") } : (struct str){ 0 };
+    }
+    return (struct str){ 0 };
+}
+
 static void verify_requests(const struct trial *trial)
 {
     size_t asked = script_asked(trial->script);
@@ -102,6 +131,9 @@ static void verify_requests(const struct trial *trial)
                         request, str_dup(trial->arena, expected->headers.items[j].name)));
         verify_form(trial, &expected->form, request->body);
         verify_json(trial, &expected->json, "request", request->body);
+        for (size_t j = 0; j < expected->parts.count; j++)
+            compare(&expected->parts.items[j], "part",
+                    part_value(trial->arena, request, expected->parts.items[j].name));
     }
     if (asked > trial->one->expected_count)
         test_problem("%zu requests, %zu expected", asked, trial->one->expected_count);
@@ -127,6 +159,10 @@ static struct str outcome_value(const struct trial *trial, struct str name)
         return flag_text(result->channel_fault);
     if (str_is(name, "throttled"))
         return flag_text(result->throttled);
+    if (str_is(name, "opted_out"))
+        return flag_text(result->opted_out);
+    if (str_is(name, "moved_to"))
+        return result->moved_to;
     if (str_is(name, "settled"))
         return result->settled ? str_c(message_state_words[result->settled]) : STR("no");
     test_problem("outcome has no attribute %.*s", STR_FMT(name));
@@ -281,6 +317,19 @@ static void verify_error(const struct trial *trial)
     }
 }
 
+static void verify_fetched(const struct trial *trial)
+{
+    const struct channel_case *one = trial->one;
+
+    if (!one->fetched || !str_is(number_text(trial->arena, trial->fetched.status), one->fetched))
+        test_problem("fetched with status %d, wanted %s", trial->fetched.status,
+                     one->fetched ? one->fetched : "one");
+    for (size_t i = 0; i < one->fetched_pairs.count; i++)
+        compare(&one->fetched_pairs.items[i], "fetched",
+                str_is(one->fetched_pairs.items[i].name, "body") ? trial->fetched.body
+                                                                 : exchange_header(&trial->fetched, "Content-Type"));
+}
+
 void trial_verify(struct trial *trial)
 {
     const struct channel_case *one = trial->one;
@@ -301,6 +350,8 @@ void trial_verify(struct trial *trial)
         verify_events(trial);
     if (one->cursor && !str_is(trial->poll.cursor, one->cursor))
         test_problem("cursor \"%.*s\", wanted \"%s\"", STR_FMT(trial->poll.cursor), one->cursor);
+    if (one->call == CALL_FETCH)
+        verify_fetched(trial);
     verify_answer(trial);
     for (size_t i = 0; i < one->report_pairs.count; i++)
         if (str_is(one->report_pairs.items[i].name, "summary"))
