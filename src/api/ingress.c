@@ -25,18 +25,10 @@ struct delivery {
     struct err why;             /* what was not understood */
 };
 
-static int find_channel(struct op_call *call, struct channel *channel, struct err *err)
+/* Is the channel switched on, and its tenant? Otherwise the provider is to come again. */
+static int check_enabled(struct op_call *call, const struct channel *channel, struct err *err)
 {
-    int found = channel_by_hook(call->hub->db, call->arena, field_text(&call->in, "hook"), channel, err);
-    int active;
-
-    if (found < 0)
-        return -1;
-    if (found == 0 || !channel->driver || !channel->driver->receive) {
-        err_set(err, ERR_NOT_FOUND, "There is no hook here.");
-        return -1;
-    }
-    active = tenant_active(call->hub, channel->tenant_id, err);
+    int active = tenant_active(call->hub, channel->tenant_id, err);
     if (active < 0)
         return -1;
     if (channel->state == 0 && active == 1)
@@ -44,6 +36,17 @@ static int find_channel(struct op_call *call, struct channel *channel, struct er
     err_set(err, ERR_UNAVAILABLE, "This channel is switched off.");
     err->retry_after_s = WAIT_S;
     return err_hint(err, "Enable it: `message-hub channels enable %s`.", channel->name);
+}
+
+static int find_channel(struct op_call *call, struct channel *channel, struct err *err)
+{
+    int found = channel_by_hook(call->hub->db, call->arena, field_text(&call->in, "hook"), channel, err);
+
+    if (found < 0)
+        return -1;
+    if (found == 0 || !channel->driver || !channel->driver->receive)
+        return err_set(err, ERR_NOT_FOUND, "There is no hook here.");
+    return check_enabled(call, channel, err);
 }
 
 static void fill_reply(struct op_call *call, const struct webhook_reply *reply)
@@ -141,23 +144,30 @@ static int wait_longer(const struct op_call *call, struct err *err)
     return err_hint(err, "Wait %d seconds; check the secret on both sides.", wait_s);
 }
 
-enum op_done ingress_receive(struct op_call *call, struct err *err)
+/* An empty delivery; NULL with err when the request is not to be looked at. */
+static struct delivery *begin(struct op_call *call, struct str path, struct err *err)
 {
     struct delivery *delivery = arena_alloc(call->arena, sizeof *delivery);
 
-    delivery->webhook = (struct webhook){ .request = call->request, .path = path_below(call), .now_ms = clock_ms() };
     delivery->call = call;
+    delivery->webhook = (struct webhook){ .request = call->request, .path = path, .now_ms = clock_ms() };
     delivery->events.arena = call->arena;
     if (wait_longer(call, err) < 0)
-        return OP_FAILED;
-    if (call->request->body.len > LIMIT_WEBHOOK_BYTES)
-        return err_set(err, ERR_TOO_LARGE, "A webhook may have at most %d bytes.", LIMIT_WEBHOOK_BYTES);
-    if (find_channel(call, &delivery->channel, err) < 0)
-        return OP_FAILED;
+        return NULL;
+    if (call->request->body.len <= LIMIT_WEBHOOK_BYTES)
+        return delivery;
+    err_set(err, ERR_TOO_LARGE, "A webhook may have at most %d bytes.", LIMIT_WEBHOOK_BYTES);
+    return NULL;
+}
+
+/* What the driver said of the request is stored, parked or answered. */
+static enum op_done end(struct delivery *delivery, int received, struct err *err)
+{
+    struct op_call *call = delivery->call;
+
     call->tenant_id = delivery->channel.tenant_id;
     call->actor = "hook";
-    if (delivery->channel.driver->receive(&delivery->channel, &delivery->webhook, &delivery->events, &delivery->reply,
-                                          err) < 0) {
+    if (received < 0) {
         if (err->code == ERR_FORBIDDEN) {
             guard_failed(call->api->guard, call->request->peer, delivery->webhook.now_ms);
             op_denied(call, "wrong signature");
@@ -169,4 +179,69 @@ enum op_done ingress_receive(struct op_call *call, struct err *err)
     }
     fill_reply(call, &delivery->reply);
     return delivery->events.count == 0 ? OP_DONE : store(delivery, err);
+}
+
+enum op_done ingress_receive(struct op_call *call, struct err *err)
+{
+    struct delivery *delivery = begin(call, path_below(call), err);
+    int received;
+
+    if (!delivery || find_channel(call, &delivery->channel, err) < 0)
+        return OP_FAILED;
+    received = delivery->channel.driver->receive(&delivery->channel, &delivery->webhook, &delivery->events,
+                                                 &delivery->reply, err);
+    return end(delivery, received, err);
+}
+
+/* --- Shared paths ------------------------------------------------------------------------------------------------ */
+
+/* The search for whose request it is. */
+struct search {
+    struct delivery *delivery;
+    bool claimed;
+};
+
+/* Whether the channel claims the request and accepts it: 1; 0 look on. Whoever else says that an account is theirs
+ * cannot take its messages away: without its secret the signature is wrong. */
+static int try_channel(void *arg, const struct channel *channel, struct err *err)
+{
+    struct search *search = arg;
+    struct delivery *delivery = search->delivery;
+    struct err why = { 0 };
+
+    if (!channel->driver->claims(channel, &delivery->webhook))
+        return 0;
+    search->claimed = true;
+    delivery->channel = *channel;
+    delivery->events.count = 0;
+    delivery->reply = (struct webhook_reply){ 0 };
+    if (channel->driver->receive(channel, &delivery->webhook, &delivery->events, &delivery->reply, &why) == 0)
+        return 1;
+    *err = why;
+    return why.code == ERR_FORBIDDEN ? 0 : -1;
+}
+
+enum op_done ingress_receive_shared(struct op_call *call, struct err *err)
+{
+    struct str alias = field_text(&call->in, "alias");
+    struct search search = { .delivery = begin(call, STR(""), err) };
+    int found = 0;
+
+    if (!search.delivery)
+        return OP_FAILED;
+    for (const struct channel_driver *const *each = channel_drivers; *each && found == 0; each++)
+        if ((*each)->alias && str_is(alias, (*each)->alias)) {
+            const struct channel_walk walk = { call->arena, (*each)->kind, try_channel, &search };
+
+            found = channel_each(call->hub->db, &walk, err);
+        }
+    if (!search.claimed && found == 0) {
+        err_set(err, ERR_NOT_FOUND, "No channel here has the account and the number that this request names.");
+        return err_hint(err, "Add the channel, or use the channel's own address below /hooks/."), OP_FAILED;
+    }
+    if (!search.claimed)
+        return OP_FAILED;
+    if (found == 1 && check_enabled(call, &search.delivery->channel, err) < 0)
+        return OP_FAILED;
+    return end(search.delivery, found == 1 ? 0 : -1, err);
 }

@@ -8,3 +8,7 @@
 
 /* The run of the hook operations (fields "hook" and "path", OP_RAW). */
 enum op_done ingress_receive(struct op_call *call, struct err *err);
+
+/* The run of the operation for paths that the channels of a kind share (field "alias"): the channel that the request
+ * names and whose secret it is signed with. 404 when none claims it, 403 when none of those that do accepts it. */
+enum op_done ingress_receive_shared(struct op_call *call, struct err *err);

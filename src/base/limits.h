@@ -35,6 +35,7 @@
 #define LIMIT_ATTACHMENTS 20                    /* of one message */
 #define LIMIT_PARTS_PER_MESSAGE 100             /* parts a long text is split into */
 #define LIMIT_SEGMENTS_PER_PART 255             /* an SMS numbers its segments in one byte */
+#define LIMIT_ALIAS_CHANNELS 200                /* of one kind that are asked whose a request to a shared path is */
 #define LIMIT_FORWARD_HOPS 3                    /* loop guard of forwarding rules */
 #define LIMIT_AUTO_TURNS 10                     /* machine answers in a row without a person */
 

@@ -34,6 +34,7 @@ static struct slot slots[SLOTS];
 static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic int64_t quiet_until_us;
 static unsigned char install_key[SIGN_KEY_BYTES];
+static char install_url[LIMIT_URL_BYTES];
 
 const struct channel_driver *channel_driver_find(struct str kind)
 {
@@ -144,6 +145,17 @@ void channel_install(const unsigned char seal_key[SIGN_KEY_BYTES])
     empty(0);
 }
 
+void channel_publish(const char *public_url)
+{
+    size_t length = public_url ? strlen(public_url) : 0;
+
+    while (length > 0 && public_url[length - 1] == '/')
+        length--;
+    assert(length < sizeof install_url);
+    memcpy(install_url, public_url ? public_url : "", length);
+    install_url[length] = 0;
+}
+
 static const char *seal_context(struct arena *arena, int64_t id)
 {
     return arena_printf(arena, "channels.secrets:%lld", (long long)id);
@@ -247,6 +259,7 @@ static int view(struct arena *arena, const struct stored *stored, struct channel
         .region = stored->region,
         .driver = channel_driver_find(str_c(stored->kind)),
         .state = stored->state,
+        .public_url = install_url[0] ? install_url : NULL,
     };
     assert(out->driver);
     return settings ? field_read_json(arena, out->driver->settings, settings, &out->settings, err)
@@ -336,4 +349,39 @@ int channel_by_hook(struct db *db, struct arena *arena, struct str hook, struct 
     if (!hook.len || hook.len > LIMIT_NAME_BYTES || !str_utf8_valid(hook))
         return 0;
     return find(db, arena, &lookup, out, err);
+}
+
+/* The ids of a kind's channels; returns how many, or -1. */
+static int list_kind(struct db *db, const char *kind, struct channel_ref *refs, struct err *err)
+{
+    struct db_session *session = db_read(db, 0, err);
+    struct db_rows *rows;
+    int count = 0, found;
+
+    if (!session)
+        return -1;
+    rows = db_query(session, "SELECT tenant_id, id FROM channels WHERE kind = $1 AND state = 0 ORDER BY id LIMIT $2",
+                    DB_ARGS(db_cstr(kind), db_int(LIMIT_ALIAS_CHANNELS)), err);
+    found = rows ? db_next(rows, err) : -1;
+    for (; found == 1 && count < LIMIT_ALIAS_CHANNELS; found = db_next(rows, err))
+        refs[count++] = CHANNEL_ID(db_col_int(rows, 0), db_col_int(rows, 1));
+    db_read_end(session);
+    return found < 0 ? -1 : count;
+}
+
+int channel_each(struct db *db, const struct channel_walk *walk, struct err *err)
+{
+    struct channel_ref refs[LIMIT_ALIAS_CHANNELS];
+    int count = list_kind(db, walk->kind, refs, err), result = count < 0 ? -1 : 0;
+
+    for (int i = 0; i < count && result == 0; i++) {
+        struct channel channel;
+        int found = channel_load(db, walk->arena, refs[i], &channel, err);
+
+        if (found < 0 && err->code != ERR_INVALID)
+            return -1;
+        if (found == 1)
+            result = walk->take(walk->arg, &channel, err);
+    }
+    return result;
 }

@@ -36,6 +36,20 @@ int channel_by_hook(struct db *db, struct arena *arena, struct str hook, struct 
  * before threads. */
 void channel_install(const unsigned char seal_key[SIGN_KEY_BYTES]);
 
+/* Install how the hub is reached from outside (channel->public_url; NULL: unknown). Called once by hub_open, before
+ * threads. */
+void channel_publish(const char *public_url);
+
+/* Call `take` with each enabled channel of a kind, of all tenants, oldest first, at most LIMIT_ALIAS_CHANNELS, until it
+ * returns other than 0. Returns that, or -1 with err; channels whose settings do not fit are passed over. */
+struct channel_walk {
+    struct arena *arena;
+    const char *kind;
+    int (*take)(void *arg, const struct channel *channel, struct err *err);
+    void *arg;
+};
+int channel_each(struct db *db, const struct channel_walk *walk, struct err *err);
+
 /* Empty the cache: called when the notification channel "channels" speaks (also with "", the safety
  * net). Any thread. */
 void channel_forget(void);

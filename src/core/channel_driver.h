@@ -39,6 +39,8 @@ struct channel {
     const struct channel_driver *driver;
     struct fields settings;             /* checked against driver->settings, secrets opened */
     int64_t state;                      /* 0 enabled, 1 disabled */
+    const char *public_url;             /* how the hub is reached from outside, without a slash at its end; NULL: not
+                                         * set, so nothing can be called back */
 };
 
 /* A setting's text (NULL when absent), number, flag. Unknown names assert. */
@@ -59,6 +61,11 @@ struct channel_limits {             /* defaults; 0: none. A channel's own column
     int warmup_days;                /* of a channel's life; per_day grows with it as well */
 };
 
+/* A setting that is taken from the hub's configuration, and so from an environment variable: see `defaults`. */
+struct channel_default {
+    const char *setting, *config;
+};
+
 /* One round of poll(). */
 struct poll {
     struct str cursor;              /* in: as the last round left it, absent at first; out: where it stands now */
@@ -77,6 +84,16 @@ struct channel_driver {
     size_t text_max;                /* longest part */
     size_t caption_max;             /* of a text that goes with a file; 0: text and files go apart */
     struct channel_limits limits;
+
+    /* Where the configuration has all of these that are required settings, the first tenant has a channel named like
+     * the kind, with them as its settings; ends with a NULL setting. NULL: never. */
+    const struct channel_default *defaults;
+
+    /* The last part of a fixed older path, "sms" for POST /webhooks/sms, and whether a request there, which nothing
+     * has proven yet, says that it is for this channel. Of several that claim it, the first whose receive() does not
+     * refuse the signature gets it (its webhook->path is ""). NULL: no such path. */
+    const char *alias;
+    bool (*claims)(const struct channel *channel, const struct webhook *webhook);
 
     /* One part of one message, or one act on one (job->act); blocking, on a worker, within job->timeout_ms. NULL: the
      * channel cannot send. */

@@ -45,6 +45,8 @@ struct send_job {
     int attempt;
     char key[40];               /* stable per message and part: the provider's idempotency token */
     const char *reply_to;       /* external id of the message answered, or NULL */
+    struct str metadata;        /* the message's, a JSON object or absent: what a driver documents (a template) */
+    int64_t since_ms;           /* lookup: when the try in question began, by the hub's clock */
     int timeout_ms;             /* for the whole send */
 };
 

@@ -49,10 +49,23 @@ const struct field config_fields[] = {
     { "openrouter-api-key", FIELD_TEXT, FIELD_SECRET, "Default key of OpenAI-compatible agents.", 1, 500, NULL, NULL,
       NULL, NULL },
     { "llm-model", FIELD_TEXT, 0, "Default model of OpenAI-compatible agents.", 1, 200, NULL, NULL, NULL, NULL },
-    { "twilio-account-sid", FIELD_TEXT, 0, "Default account of twilio channels.", 1, 100, NULL, NULL, NULL, NULL },
-    { "twilio-auth-token", FIELD_TEXT, FIELD_SECRET, "Default token of twilio channels.", 1, 200, NULL, NULL, NULL,
+    { "twilio-account-sid", FIELD_TEXT, 0,
+      "Account of the channel `twilio`, which is made when this and the token are set.", 1, 100, NULL, NULL,
+      NULL, NULL },
+    { "twilio-auth-token", FIELD_TEXT, FIELD_SECRET, "Auth token of the channel `twilio`.", 1, 200, NULL, NULL, NULL,
       NULL },
-    { "twilio-phone-number", FIELD_TEXT, 0, "Default sender of twilio channels.", 1, 40, NULL, NULL, NULL, NULL },
+    { "twilio-phone-number", FIELD_TEXT, 0, "Sender of the channel `twilio`.", 1, 40, NULL, NULL, NULL, NULL },
+    { "twilio-messaging-service-sid", FIELD_TEXT, 0, "Messaging Service of the channel `twilio`.", 1, 100, NULL, NULL,
+      NULL, NULL },
+    { "whatsapp-access-token", FIELD_TEXT, FIELD_SECRET, "Access token of the channel `whatsapp`.", 1, 1000, NULL,
+      NULL, NULL, NULL },
+    { "whatsapp-phone-number-id", FIELD_TEXT, 0,
+      "Phone number id of the channel `whatsapp`, which is made when this and the token are set.", 1, 40, NULL, NULL,
+      NULL, NULL },
+    { "whatsapp-app-secret", FIELD_TEXT, FIELD_SECRET, "App secret of the channel `whatsapp`.", 1, 200, NULL, NULL,
+      NULL, NULL },
+    { "whatsapp-verify-token", FIELD_TEXT, FIELD_SECRET, "Verify token of the channel `whatsapp`.", 1, 200, NULL, NULL,
+      NULL, NULL },
     { 0 }
 };
 
@@ -70,6 +83,11 @@ static const struct {
     { "twilio-account-sid", "TWILIO_ACCOUNT_SID" },
     { "twilio-auth-token", "TWILIO_AUTH_TOKEN" },
     { "twilio-phone-number", "TWILIO_PHONE_NUMBER" },
+    { "twilio-messaging-service-sid", "TWILIO_MESSAGING_SERVICE_SID" },
+    { "whatsapp-access-token", "WHATSAPP_ACCESS_TOKEN" },
+    { "whatsapp-phone-number-id", "WHATSAPP_PHONE_NUMBER_ID" },
+    { "whatsapp-app-secret", "WHATSAPP_APP_SECRET" },
+    { "whatsapp-verify-token", "WHATSAPP_VERIFY_TOKEN" },
 };
 
 #define SETTINGS (sizeof config_fields / sizeof config_fields[0] - 1)

@@ -6,8 +6,9 @@
 #include "base/id.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "core/channel_edit.h"
 #include "core/channel.h"
+#include "core/channel_default.h"
+#include "core/channel_edit.h"
 #include "core/config.h"
 #include "core/event.h"
 #include "core/key.h"
@@ -100,6 +101,7 @@ static int open_keys(struct hub *hub, struct arena *arena, struct err *err)
     explicit_bzero(master, sizeof master);
     id_install_key(ids);
     channel_install(hub->seal_key);
+    channel_publish(hub->config ? config_text(hub->config, "public-url") : NULL);
     return 0;
 }
 
@@ -209,7 +211,7 @@ static int open_all(struct hub *hub, struct arena *arena, struct err *err)
     if (make_folder(data_folder(hub), err) < 0 || open_database(hub, arena, err) < 0 || open_keys(hub, arena, err) < 0)
         return -1;
     hub->ids = ids_open(hub->db, err);
-    return hub->ids ? open_facts(hub, arena, err) : -1;
+    return hub->ids && open_facts(hub, arena, err) == 0 ? channel_default_apply(hub, err) : -1;
 }
 
 int hub_open(struct hub *hub, struct err *err)

@@ -213,6 +213,7 @@ static void read_head(const struct queue_claim *claim, const struct db_rows *row
     out->reply_to = keep(arena, db_col_text(rows, 19));
     out->conversation = keep(arena, db_col_text(rows, 27));
     read_act(arena, rows, out);
+    out->metadata = keep(arena, db_col_text(rows, 15));
 }
 
 /* A job whose contact has had enough for this hour: it waits at the head of its lane. */

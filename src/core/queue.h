@@ -76,7 +76,7 @@ struct queue_send {
     enum tenant_policy policy;
     int64_t act_id;                 /* an act on the message (core/act.h): state, text, parts are its */
     enum send_act act;
-    struct str to, text, reply_to, target, conversation;
+    struct str to, text, reply_to, target, conversation, metadata;
 };
 
 /* The grouped claim. Slots that could not be filled stay unused; ids are drawn by queue_claim. */

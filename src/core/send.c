@@ -115,6 +115,7 @@ static struct send_job job_of(struct sending *s)
         .part = (int)s->send.part,
         .parts = (int)s->parts, .attempt = (int)s->send.attempt, .timeout_ms = LIMIT_SEND_MS,
         .text = split_part(s->driver, s->send.text, (int)s->send.part),
+        .metadata = s->send.metadata,
         .reply_to = s->send.part == 0 ? str_dup(s->arena, s->send.reply_to) : NULL };
 
     if (s->send.conversation.len > 0)
@@ -142,18 +143,58 @@ static void wait_as_told(const struct sending *s, int wait_ms)
     nanosleep(&wait, NULL);
 }
 
+/* A look-up that knows no token may find an equal text: an id that another message, or another part of this one, has
+ * already is no answer. */
+static bool is_taken(struct sending *s, struct str external_id, struct err *err)
+{
+    struct db_session *session;
+    int64_t others = 0;
+    int failed;
+
+    if (!external_id.len)
+        return false;
+    session = db_read(s->hub->db, s->send.tenant_id, err);
+    if (!session)
+        return true;
+    failed = db_query_int(
+        session,
+        "SELECT (SELECT count(*) FROM messages WHERE tenant_id = $1 AND channel_id = $2 AND direction = 1 AND "
+        "external_id = $3 AND id <> $4) + (SELECT count(*) FROM attempts WHERE tenant_id = $1 AND channel_id = $2 AND "
+        "external_id = $3 AND (message_id <> $4 OR part <> $5))",
+        DB_ARGS(db_int(s->send.tenant_id), db_int(s->send.channel_id), db_text(external_id),
+                db_int(s->send.message_id), db_int(s->send.part)),
+        0, &others, err);
+    db_read_end(session);
+    return failed || others > 0;
+}
+
+static enum send_outcome ask(struct sending *s, const struct send_job *job, struct send_result *result)
+{
+    enum send_outcome outcome = s->driver->lookup(&s->channel, job, s->hub->exchange, result);
+    struct err err = { 0 };
+
+    result->external_id = clean(s->arena, result->external_id, LIMIT_EXTERNAL_ID_BYTES);
+    if (outcome != SEND_DONE || !is_taken(s, result->external_id, &err))
+        return outcome;
+    *result = (struct send_result){ .code = STR("ambiguous"),
+        .hint = STR("The provider has an equal text to this contact that belongs to another message. Look at the "
+                    "contact's phone, then resolve it as arrived or retry it.") };
+    return SEND_UNSURE;
+}
+
 static struct tried try_once(struct sending *s)
 {
     struct send_job job = job_of(s);
     struct tried tried = { 0 }, looked_up = { 0 };
 
+    job.since_ms = clock_ms();
     tried.outcome = s->driver->send(&s->channel, &job, s->hub->exchange, &tried.result);
     wait_as_told(s, tried.result.wait_ms);
     if (tried.outcome != SEND_UNSURE || !s->driver->lookup || s->send.act_id)
         return tried;
     /* At once only a "yes" can be believed: what a provider lists may lag behind what it
      * accepted. */
-    looked_up.outcome = s->driver->lookup(&s->channel, &job, s->hub->exchange, &looked_up.result);
+    looked_up.outcome = ask(s, &job, &looked_up.result);
     return looked_up.outcome == SEND_DONE ? looked_up : tried;
 }
 
@@ -338,30 +379,37 @@ static int send_parts(struct sending *s, struct err *err)
 /* --- Looking up ------------------------------------------------------------------------------- */
 
 /* The try in question, so that what is found out is written beside it. */
-static int find_attempt(struct sending *s, struct err *err)
+static int find_attempt(struct sending *s, int64_t *since_ms, struct err *err)
 {
     struct db_session *session = db_read(s->hub->db, s->send.tenant_id, err);
-    int failed;
+    struct db_rows *rows;
+    int found;
 
     if (!session)
         return -1;
-    failed = db_query_int(session,
-                          "SELECT max(id) FROM attempts WHERE message_id = $1 AND part = $2 AND act_id IS NULL",
-                          DB_ARGS(db_int(s->send.message_id), db_int(s->send.part)), 0,
-                              &s->send.attempt_id, err);
+    rows = db_query(session, "SELECT id, started_ms FROM attempts WHERE message_id = $1 AND part = $2 AND act_id IS "
+                    "NULL ORDER BY id DESC LIMIT 1", DB_ARGS(db_int(s->send.message_id), db_int(s->send.part)), err);
+    found = rows ? db_next(rows, err) : -1;
+    if (found == 1) {
+        s->send.attempt_id = db_col_int(rows, 0);
+        *since_ms = db_col_int(rows, 1);
+    }
     db_read_end(session);
-    return failed;
+    return found < 0 ? -1 : 0;
 }
 
 static int look_up(struct sending *s, struct err *err)
 {
     struct tried tried = { .outcome = SEND_UNSURE, .is_lookup = true };
+    int64_t since_ms = 0;
 
-    if (find_attempt(s, err))
+    if (find_attempt(s, &since_ms, err))
         return -1;
     if (s->driver->lookup) {
         struct send_job job = job_of(s);
-        tried.outcome = s->driver->lookup(&s->channel, &job, s->hub->exchange, &tried.result);
+
+        job.since_ms = since_ms;
+        tried.outcome = ask(s, &job, &tried.result);
     }
     clean_result(s, &tried.result);
     s->settled = tried.result.settled ? tried.result.settled : MESSAGE_SENT;

@@ -208,6 +208,7 @@ static void start(struct sender *sender, const struct queue_send *send)
     task->send.reply_to = copy(arena, send->reply_to);
     task->send.target = copy(arena, send->target);
     task->send.conversation = copy(arena, send->conversation);
+    task->send.metadata = copy(arena, send->metadata);
     worker_hold(sender, send->job_id, send->attempt);
     if (!pool_add(sender->pool, run_task, task))
         run_task(task);
