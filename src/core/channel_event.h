@@ -30,6 +30,7 @@ struct channel_attachment {
     struct str data;                /* the bytes, where they came along */
     struct str ref;                 /* URL or provider id for fetch(); absent when `data` is given */
     int64_t size;                   /* as announced; 0: unknown */
+    struct arena *arena;            /* of fetch(): where the answer and what is needed to ask go; NULL in events */
 };
 
 struct channel_event {

@@ -225,13 +225,19 @@ static struct str decoded(struct arena *arena, struct str text)
     return (struct str){ out, length };
 }
 
+static int compare(struct str a, struct str b)
+{
+    int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
+
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
+
 static int by_name(const void *a, const void *b)
 {
     const struct http_header *first = a, *second = b;
-    size_t least = first->name.len < second->name.len ? first->name.len : second->name.len;
-    int order = memcmp(first->name.data, second->name.data, least);
+    int order = compare(first->name, second->name);
 
-    return order ? order : (first->name.len > second->name.len) - (first->name.len < second->name.len);
+    return order ? order : compare(first->value, second->value);
 }
 
 struct str trial_form(struct arena *arena, struct str body)
@@ -342,7 +348,7 @@ static void run_fetch(struct trial *trial, struct exchange *exchange)
 {
     const struct pairs *given = &trial->one->given;
     struct channel_attachment attachment = { .name = case_value(given, "name"),
-        .type = case_value(given, "type"), .ref = case_value(given, "ref") };
+        .type = case_value(given, "type"), .ref = case_value(given, "ref"), .arena = trial->arena };
 
     str_int(case_value(given, "size"), 0, INT64_MAX, &attachment.size);
     trial->fetched.body = STR("");
