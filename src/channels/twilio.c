@@ -5,7 +5,6 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "channels/lib/form.h"
-#include "channels/lib/outcome.h"
 #include "channels/lib/twilio.h"
 
 #include <stdio.h>
@@ -85,7 +84,7 @@ static enum send_outcome accepted(const struct json *message, struct send_result
         result->settled = state;
     if (state == MESSAGE_FAILED) {
         result->code = code ? json_text(json_get(message, "error_code")) : STR("failed");
-        result->hint = code ? str_c(twilio_error_find(code)->hint) : STR("Twilio could not send it.");
+        result->hint = code ? str_c(outcome_code_find(twilio_errors, code)->hint) : STR("Twilio could not send it.");
     }
     return SEND_DONE;
 }
@@ -95,21 +94,10 @@ static enum send_outcome declined(const struct send_job *job, const struct excha
                                   const struct json *answer, struct send_result *result)
 {
     int64_t code = json_int(json_get(answer, "code"), 0);
-    const struct twilio_error *error = twilio_error_find(code);
 
     if (code <= 0 || reply->status < 400 || reply->status >= 500)
         return outcome_of(job, reply, OUTCOME_PLAIN, result);
-    result->code = str_c(arena_printf(job->arena, "%lld", (long long)code));
-    result->hint = str_c(error->hint);
-    result->channel_fault = error->flags & TWILIO_FAULT;
-    result->throttled = error->flags & TWILIO_THROTTLED || reply->status == 429;
-    result->opted_out = error->flags & TWILIO_OPTED_OUT;
-    result->retry_after_s = reply->retry_after_s > 0 ? reply->retry_after_s : error->retry_after_s;
-    if (reply->status == 429)
-        return SEND_RETRY;
-    if (reply->status == 401)
-        result->channel_fault = true;
-    return error->outcome;
+    return outcome_by_code(job, twilio_errors, code, reply, result);
 }
 
 static void add_message(struct form *form, const struct channel *channel, const struct send_job *job)

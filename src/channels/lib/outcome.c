@@ -96,3 +96,25 @@ enum send_outcome outcome_unknown(const struct send_job *job, const struct excha
     outcome_of(job, reply, OUTCOME_PLAIN, result);
     return SEND_UNSURE;
 }
+
+const struct outcome_code *outcome_code_find(const struct outcome_code *table, int64_t code)
+{
+    for (; table->last; table++)
+        if (code >= table->first && code <= table->last)
+            break;
+    return table;
+}
+
+enum send_outcome outcome_by_code(const struct send_job *job, const struct outcome_code *table, int64_t code,
+                                  const struct exchange_reply *reply, struct send_result *result)
+{
+    const struct outcome_code *row = outcome_code_find(table, code);
+
+    result->code = str_c(arena_printf(job->arena, "%lld", (long long)code));
+    result->hint = str_c(row->hint);
+    result->channel_fault = (row->flags & OUTCOME_FAULT) || reply->status == 401;
+    result->throttled = (row->flags & OUTCOME_THROTTLED) || reply->status == 429;
+    result->opted_out = row->flags & OUTCOME_OPTED_OUT;
+    result->retry_after_s = reply->retry_after_s > 0 ? reply->retry_after_s : row->retry_after_s;
+    return reply->status == 429 ? SEND_RETRY : row->outcome;
+}

@@ -20,3 +20,20 @@ enum send_outcome outcome_of(const struct send_job *job, const struct exchange_r
 /* The same for a look-up that found no answer: never more than unsure. */
 enum send_outcome outcome_unknown(const struct send_job *job, const struct exchange_reply *reply,
                                   struct send_result *result);
+
+/* What a provider's own error numbers mean: a table whose last row, from 0 to 0, is for all numbers it does not name. */
+enum { OUTCOME_FAULT = 1, OUTCOME_THROTTLED = 2, OUTCOME_OPTED_OUT = 4 };
+struct outcome_code {
+    int first, last;
+    enum send_outcome outcome;      /* SEND_RETRY or SEND_REFUSED */
+    unsigned flags;
+    int retry_after_s;              /* where the provider says nothing better */
+    const char *hint;               /* never NULL */
+};
+
+/* The row for a number; ranges do not overlap. Never NULL. */
+const struct outcome_code *outcome_code_find(const struct outcome_code *table, int64_t code);
+
+/* Judge an answered send by the number it carries: fills the whole result. */
+enum send_outcome outcome_by_code(const struct send_job *job, const struct outcome_code *table, int64_t code,
+                                  const struct exchange_reply *reply, struct send_result *result);

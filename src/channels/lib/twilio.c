@@ -347,7 +347,7 @@ static void explain_failure(const struct twilio_form *form, struct str status, s
     event->code = code.len ? code : status;
     str_int(code, 0, INT32_MAX, &number);
     event->hint = str_is(status, "canceled") ? STR("It was cancelled at Twilio before it was sent.")
-        : number ? str_c(twilio_error_find(number)->hint)
+        : number ? str_c(outcome_code_find(twilio_errors, number)->hint)
                  : STR("The carrier did not take it and gave no reason.");
 }
 

@@ -1,6 +1,7 @@
 /* twilio.h - Twilio's Programmable Messaging: what its webhooks say and prove, and what its error numbers mean. */
 #pragma once
 
+#include "channels/lib/outcome.h"
 #include "core/channel.h"
 
 #define TWILIO_PAIRS 200        /* of one form; an MMS with ten files has about fifty */
@@ -32,15 +33,7 @@ int twilio_receive(const struct channel *channel, const struct webhook *webhook,
 bool twilio_claims(const struct channel *channel, const struct webhook *webhook);
 
 /* What an error number means (https://www.twilio.com/docs/api/errors). Unknown ones are permanent. */
-struct twilio_error {
-    int first, last;
-    enum send_outcome outcome;      /* SEND_RETRY or SEND_REFUSED */
-    unsigned flags;
-    int retry_after_s;
-    const char *hint;               /* never NULL */
-};
-enum { TWILIO_FAULT = 1, TWILIO_THROTTLED = 2, TWILIO_OPTED_OUT = 4 };
-const struct twilio_error *twilio_error_find(int64_t code);
+extern const struct outcome_code twilio_errors[];
 
 /* Where a status leads; 0: nowhere (unknown, or a state that says nothing new). "queued" and what comes before "sent"
  * are MESSAGE_SENT: Twilio has the message. */

@@ -118,13 +118,15 @@ static void forms_are_read_leniently(void **state)
 static void numbers_are_explained(void **state)
 {
     (void)state;
-    assert_int_equal(twilio_error_find(21610)->flags, TWILIO_OPTED_OUT);
-    assert_int_equal(twilio_error_find(30003)->outcome, SEND_RETRY);
-    assert_int_equal(twilio_error_find(21655)->flags, TWILIO_FAULT);
-    assert_int_equal(twilio_error_find(21649)->flags, 0);
+    assert_int_equal(outcome_code_find(twilio_errors, 21610)->flags, OUTCOME_OPTED_OUT);
+    assert_int_equal(outcome_code_find(twilio_errors, 30003)->outcome, SEND_RETRY);
+    assert_int_equal(outcome_code_find(twilio_errors, 21655)->flags, OUTCOME_FAULT);
+    assert_int_equal(outcome_code_find(twilio_errors, 21649)->flags, 0);
     for (int code = 0; code < 70000; code++) {
-        assert_non_null(twilio_error_find(code)->hint);
-        assert_true(twilio_error_find(code)->outcome == SEND_RETRY || twilio_error_find(code)->outcome == SEND_REFUSED);
+        const struct outcome_code *row = outcome_code_find(twilio_errors, code);
+
+        assert_non_null(row->hint);
+        assert_true(row->outcome == SEND_RETRY || row->outcome == SEND_REFUSED);
     }
 }
 
