@@ -21,7 +21,7 @@ enum send_outcome outcome_of(const struct send_job *job, const struct exchange_r
 enum send_outcome outcome_unknown(const struct send_job *job, const struct exchange_reply *reply,
                                   struct send_result *result);
 
-/* What a provider's own error numbers mean: a table whose last row, from 0 to 0, is for all numbers it does not name. */
+/* What a provider's own error numbers mean: a table whose last row, from 0 to 0, is for those that it does not name. */
 enum { OUTCOME_FAULT = 1, OUTCOME_THROTTLED = 2, OUTCOME_OPTED_OUT = 4 };
 struct outcome_code {
     int first, last;
