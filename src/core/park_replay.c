@@ -23,6 +23,7 @@ struct str park_request(struct arena *arena, const struct webhook *webhook)
     json_object_begin(&writer);
     json_cstr_at(&writer, "method", http_method_name(request->method));
     json_text_at(&writer, "path", str_nfc(arena, webhook->path));
+    json_text_at(&writer, "raw_path", str_nfc(arena, request->raw_path));
     json_text_at(&writer, "query", str_nfc(arena, request->raw_query));
     json_int_at(&writer, "now_ms", webhook->now_ms);
     json_key(&writer, "headers");
@@ -48,7 +49,7 @@ static bool restore(struct arena *arena, const struct channel *channel, const st
     struct err err;
     const struct json *kept = json_parse(arena, parked->request, &err);
     const struct json *headers = json_get(kept, "headers");
-    struct str path = json_text(json_get(kept, "path"));
+    struct str path = json_text(json_get(kept, "path")), raw_path = json_text(json_get(kept, "raw_path"));
 
     if (!kept)
         return false;
@@ -57,7 +58,8 @@ static bool restore(struct arena *arena, const struct channel *channel, const st
         .raw_query = json_text(json_get(kept, "query")),
         .path = str_c(arena_printf(arena, "/hooks/%s%.*s", channel->hook, STR_FMT(path))),
         .headers = arena_array(arena, json_count(headers) + 1, sizeof *request->headers) };
-    request->raw_path = request->path;
+    /* some senders sign the address, and it may be one that channels share */
+    request->raw_path = raw_path.len ? raw_path : request->path;
     if (request->raw_query.len > 0)
         http_form(arena, request->raw_query, &request->query, &request->query_count);
     for (size_t i = 0; i < json_count(headers); i++)
