@@ -19,6 +19,7 @@ static inline void forget_peers(void)
     peer.count = peer.lookups = peer.scripted = peer.used = 0;
     peer.always = SEND_DONE;
     peer.lookup = SEND_UNSURE;
+    peer.found = NULL;
     peer.result = (struct send_result){ 0 };
     peer.decide = NULL;
     peer_has = peer_polls = 0;

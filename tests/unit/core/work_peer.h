@@ -20,7 +20,7 @@
 #define SENT_MAX 4096
 
 struct sent {
-    char to[64], text[256], key[40], reply_to[64], target[64], conversation[64];
+    char to[64], text[256], key[40], reply_to[64], target[64], conversation[64], metadata[64];
     int part, parts, attempt;
     enum send_act act;
     int64_t at_ms;
@@ -32,6 +32,8 @@ static struct peer {
     int count, lookups;
     /* what send() says: the script first, then `always` */
     enum send_outcome script[64], always, lookup;
+    const char *found;              /* the id that a look-up finds; NULL: one made of the key */
+    int64_t since_ms;               /* what the last look-up was told */
     int scripted, used;
     struct send_result result;      /* what goes with it */
     /* instead of all that */
@@ -61,6 +63,7 @@ static inline enum send_outcome peer_send(const struct channel *channel, const s
         keep_text(sent->target, sizeof sent->target, str_c(job->target));
         keep_text(sent->conversation, sizeof sent->conversation, str_c(job->conversation));
         sent->act = job->act;
+        keep_text(sent->metadata, sizeof sent->metadata, job->metadata);
         sent->part = job->part;
         sent->parts = job->parts;
         sent->attempt = job->attempt;
@@ -82,9 +85,10 @@ static inline enum send_outcome peer_lookup(const struct channel *channel,
     (void)exchange;
     pthread_mutex_lock(&peer.lock);
     peer.lookups++;
+    peer.since_ms = job->since_ms;
     pthread_mutex_unlock(&peer.lock);
     if (peer.lookup == SEND_DONE)
-        result->external_id = str_c(arena_printf(job->arena, "ext-%s", job->key));
+        result->external_id = str_c(peer.found ? peer.found : arena_printf(job->arena, "ext-%s", job->key));
     return peer.lookup;
 }
 
