@@ -1,12 +1,14 @@
 """The hub against a server that speaks Twilio's API and signs its webhooks, and against signatures that Twilio's own
 library makes. Both come from npm (package.json)."""
 import base64
+import http.server
 import json
 import os
 import random
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -77,6 +79,40 @@ class Peer:
 
     def status(self, sid, status):
         return self.call("POST", "/_twilio/simulate/message-status", MessageSid=sid, Status=status)
+
+
+class Line:
+    """What stands between the hub and the peer; `cut` answers of what is posted are lost on the way back."""
+
+    def __init__(self, peer):
+        line, self.cut = self, 0
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def do_GET(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0)) or None
+                request = urllib.request.Request(peer.url + self.path, body, method=self.command)
+                for name in ("Authorization", "Content-Type"):
+                    if self.headers.get(name):
+                        request.add_header(name, self.headers[name])
+                with urllib.request.urlopen(request, timeout=10) as answer:
+                    data, status = answer.read(), answer.status
+                if self.command == "POST" and line.cut:
+                    line.cut -= 1
+                    self.close_connection = True
+                    return
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_POST = do_GET
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
 class Run:
@@ -165,6 +201,21 @@ class Run:
         message = self.send("to nobody", to="12345")
         failed = self.state(message, "failed")
         assert failed["error_code"] == "21201" and failed["error_hint"], failed
+
+    def lost_answers(self):
+        """What Twilio has taken is sent, though its answer never came; equal texts are left to a person."""
+        line = Line(self.peer)
+        at_peer = lambda text: [m for m in self.peer.messages(To=THEIRS) if m["body"] == text]  # noqa: E731
+        assert self.hub.call("PATCH", "/api/v1/channels/twilio", {"settings": {"base_url": line.url}}).status == 200
+        line.cut = 1
+        stored = self.state(self.send("its answer is lost"), "sent")
+        assert [m["sid"] for m in at_peer("its answer is lost")] == [stored["external_id"]] and not line.cut
+        first = self.state(self.send("twins"), "sent")
+        line.cut = 1
+        second = self.state(self.send("twins"), "unknown", "sent")
+        assert len(at_peer("twins")) == 2 and not line.cut
+        assert second["external_id"] != first["external_id"], (first, second)
+        assert self.hub.call("PATCH", "/api/v1/channels/twilio", {"settings": {"base_url": self.peer.url}}).status == 200
 
     def wrong_token(self):
         def set_token(token):
@@ -257,6 +308,7 @@ def main():
         cases.run("sixty requests that Twilio's library signed", run.oracle)
         cases.run("an unknown account, an unknown path, a wrong signature", run.unknown_account)
         cases.run("another channel that claims the same number", run.same_account_elsewhere)
+        cases.run("an answer that is lost on the way", run.lost_answers)
         cases.run("a wrong token", run.wrong_token)
     cases.exit()
 
