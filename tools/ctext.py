@@ -7,10 +7,11 @@ FUNCTION = re.compile(r"^(?P<head>[A-Za-z_][^;{}#]*?\))\s*\n\{\n(?P<body>.*?)^\}
 
 
 def files(root, folders, endings):
-    """The files below the folders with these endings, sorted, as paths from the root."""
+    """The files below the folders with these endings, sorted, as paths from the root; not what npm brought."""
     found = []
     for folder in folders:
-        for path, _, names in os.walk(os.path.join(root, folder)):
+        for path, below, names in os.walk(os.path.join(root, folder)):
+            below[:] = [name for name in below if name != "node_modules"]
             found += [os.path.relpath(os.path.join(path, name), root) for name in names if name.endswith(endings)]
     return sorted(found)
 

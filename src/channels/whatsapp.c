@@ -13,7 +13,7 @@
 
 static const struct field settings[] = {
     { "phone_number_id", FIELD_TEXT, FIELD_REQUIRED, "Phone number ID (not the number itself) of the WhatsApp setup.",
-      1, 40, NULL, NULL, NULL, "106540352242922" },
+      1, 40, NULL, NULL, NULL, "1234567890" },
     { "access_token", FIELD_TEXT, FIELD_REQUIRED | FIELD_SECRET,
       "Permanent token of a system user with whatsapp_business_messaging.", 1, 1000 },
     { "app_secret", FIELD_TEXT, FIELD_REQUIRED | FIELD_SECRET,

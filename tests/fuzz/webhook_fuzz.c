@@ -1,17 +1,20 @@
 /* Any request to any driver's receive(): whatever comes, it is refused with a reason or becomes
  * events whose texts are valid and whose ids are there, and twice the same gives the same. The
  * input is "KIND METHOD PATH", header lines, an empty line and the body. An x-api-key is taken for
- * the right one and "X-Signature: 0" is signed here, or nothing would ever get past the checks. */
+ * the right one, and "X-Signature: 0" and its like are signed here, or nothing would ever get past the checks. */
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/sign.h"
+#include "channels/lib/twilio.h"
 #include "core/channel.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define SECRET "SECabc"
+#define PUBLIC_URL "https://hub.test"
 #define NOW_MS 1719045971000
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -22,9 +25,14 @@ static void need(bool holds)
         abort();
 }
 
+/* The secrets, and of what else is needed the example. */
 static void set_secrets(struct arena *arena, struct channel *channel, struct str key)
 {
     field_begin(arena, channel->driver->settings, &channel->settings);
+    for (const struct field *field = channel->driver->settings; field->name; field++)
+        if (!(field->flags & FIELD_SECRET) && field->flags & FIELD_REQUIRED)
+            need(field_set_text(arena, &channel->settings, field->name,
+                                str_c(field->example ? field->example : "1"), NULL) == 0);
     for (const struct field *field = channel->driver->settings; field->name; field++)
         if (field->flags & FIELD_SECRET
             && field_set_text(arena, &channel->settings, field->name, key, NULL) < 0)
@@ -46,6 +54,47 @@ static void read_headers(struct http_request *request, struct str rest)
     request->body = rest.data ? rest : STR("");
 }
 
+/* The header's value where it asks to be signed, else NULL. */
+static struct str *to_sign(struct http_request *request, const char *name)
+{
+    for (size_t i = 0; i < request->header_count; i++)
+        if (str_is(request->headers[i].name, name) && str_is(request->headers[i].value, "0"))
+            return &request->headers[i].value;
+    return NULL;
+}
+
+/* HMAC-SHA1 over the URL and the form's pairs. */
+static void sign_form(struct http_request *request)
+{
+    struct str *value = to_sign(request, "X-Twilio-Signature");
+    struct twilio_form form;
+    unsigned char mac[SIGN_SHA1_BYTES];
+    struct buf all;
+
+    if (!value || !twilio_form_read(request->arena, request->body, &form))
+        return;
+    buf_init(&all, LIMIT_WEBHOOK_BYTES * 2);
+    buf_printf(&all, PUBLIC_URL "%.*s%s%.*s", STR_FMT(request->raw_path), request->raw_query.data ? "?" : "",
+               STR_FMT(request->raw_query));
+    for (size_t i = 0; i < form.count; i++) {
+        buf_str(&all, form.pairs[i].name);
+        buf_str(&all, form.pairs[i].value);
+    }
+    sign_hmac_sha1(STR(SECRET), buf_slice(&all), mac);
+    *value = str_c(sign_base64(request->arena, mac, sizeof mac));
+    buf_fini(&all);
+}
+
+static void sign_body(struct http_request *request)
+{
+    struct str *value = to_sign(request, "X-Hub-Signature-256");
+    unsigned char mac[SIGN_HASH_BYTES];
+
+    sign_hmac_sha256(STR(SECRET), request->body, mac);
+    if (value)
+        *value = str_c(arena_printf(request->arena, "sha256=%s", sign_hex(request->arena, mac, sizeof mac)));
+}
+
 static void sign(struct http_request *request)
 {
     struct str time = http_header(request, "X-Timestamp");
@@ -56,10 +105,10 @@ static void sign(struct http_request *request)
     if (time.len)
         memcpy(all + request->body.len, time.data, time.len);
     sign_hmac_sha256(STR(SECRET), (struct str){ all, request->body.len + time.len }, mac);
-    for (size_t i = 0; i < request->header_count; i++)
-        if (str_is(request->headers[i].name, "X-Signature")
-            && str_is(request->headers[i].value, "0"))
-            request->headers[i].value = str_c(sign_hex(request->arena, mac, sizeof mac));
+    if (to_sign(request, "X-Signature"))
+        *to_sign(request, "X-Signature") = str_c(sign_hex(request->arena, mac, sizeof mac));
+    sign_form(request);
+    sign_body(request);
 }
 
 static bool read_request(struct arena *arena, struct str input, struct channel *channel,
@@ -78,6 +127,7 @@ static bool read_request(struct arena *arena, struct str input, struct channel *
     query = line;
     str_split(&query, '?', &request->path);
     request->raw_query = query;
+    request->raw_path = request->path;
     if (query.data && !http_form(arena, query, &request->query, &request->query_count))
         return false;
     read_headers(request, rest);
@@ -103,7 +153,8 @@ static void check_event(struct arena *arena, const struct channel *channel,
     check_text(event->type);
     check_text(event->code);
     check_text(event->hint);
-    need(event->kind == CHANNEL_IGNORED || event->external_id.len > 0);
+    need(event->kind == CHANNEL_IGNORED || event->kind == CHANNEL_OPTED_OUT || event->kind == CHANNEL_OPTED_IN
+         || event->kind == CHANNEL_MOVED || event->external_id.len > 0);
     need(event->metadata.len <= LIMIT_METADATA_BYTES);
     need(!event->metadata.data
          || json_kind(json_parse(arena, event->metadata, NULL)) == JSON_KIND_OBJECT);
@@ -139,7 +190,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct arena *arena = arena_new(0);
     struct channel channel = {
-        .id = 1, .tenant_id = 1, .name = "fuzz", .hook = "hook-0123456789", .region = "US"
+        .id = 1, .tenant_id = 1, .name = "fuzz", .hook = "hook-0123456789", .region = "US",
+        .public_url = PUBLIC_URL,
     };
     struct http_request request;
     struct events first, second;

@@ -206,7 +206,9 @@ class Run:
         """What Twilio has taken is sent, though its answer never came; equal texts are left to a person."""
         line = Line(self.peer)
         at_peer = lambda text: [m for m in self.peer.messages(To=THEIRS) if m["body"] == text]  # noqa: E731
-        assert self.hub.call("PATCH", "/api/v1/channels/twilio", {"settings": {"base_url": line.url}}).status == 200
+        set_url = lambda url: self.hub.call("PATCH", "/api/v1/channels/twilio", {  # noqa: E731
+            "settings": {"base_url": url}}).status
+        assert set_url(line.url) == 200
         line.cut = 1
         stored = self.state(self.send("its answer is lost"), "sent")
         assert [m["sid"] for m in at_peer("its answer is lost")] == [stored["external_id"]] and not line.cut
@@ -215,7 +217,7 @@ class Run:
         second = self.state(self.send("twins"), "unknown", "sent")
         assert len(at_peer("twins")) == 2 and not line.cut
         assert second["external_id"] != first["external_id"], (first, second)
-        assert self.hub.call("PATCH", "/api/v1/channels/twilio", {"settings": {"base_url": self.peer.url}}).status == 200
+        assert set_url(self.peer.url) == 200
 
     def wrong_token(self):
         def set_token(token):
