@@ -56,6 +56,9 @@
 #define LIMIT_POLLED 1000                       /* channels that are polled, a thread each */
 #define LIMIT_EXCHANGE_BYTES (1024 * 1024)      /* what is read of a provider's answer */
 #define LIMIT_MEDIA_BYTES (25 * 1024 * 1024)    /* one attachment; mail servers refuse more */
+#define LIMIT_KEPT_STREAMS 4096                 /* mail sessions and child processes between two calls; more are closed */
+#define LIMIT_STREAM_BYTES (64 * 1024)          /* read of a stream ahead of what was asked for */
+#define LIMIT_ARGUMENTS 64                      /* of a child process, and names in its environment */
 #define LIMIT_MAIL_BYTES (40 * 1024 * 1024)     /* one mail: an attachment in base64 and the rest */
 #define LIMIT_LOG_LINE_BYTES 4096               /* also what a pipe takes at once */
 #define LIMIT_LOG_VALUE_BYTES 1024              /* one field of a line; longer ones are cut */
@@ -77,6 +80,7 @@
 #define LIMIT_HEARTBEAT_MS 10000
 #define LIMIT_SEND_MS 35000                     /* one provider exchange */
 #define LIMIT_CONNECT_MS 5000
+#define LIMIT_CHILD_STOP_MS 2000                /* between SIGTERM and SIGKILL of a child process */
 #define LIMIT_POLL_MS 30000                     /* safety net behind notifications */
 #define LIMIT_SIGNATURE_AGE_S 300               /* replay window of signed webhooks */
 #define LIMIT_COMMIT_TRACE_MS 50                /* slower commits are logged */

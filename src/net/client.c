@@ -5,43 +5,21 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "net/client_address.h"
+#include "net/client_inside.h"
 
-#include <curl/curl.h>
-#include <openssl/ssl.h>
-#include <openssl/x509_vfy.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
-#define IDLE_HANDLES 32
 #define IDLE_HANDLE_US (30 * 1000000LL)
 #define CONNECTIONS_PER_HANDLE 4L
 #define KEEP_ALIVE_S 4L         /* common servers close after 5 s: a race with that close would end as "unknown" */
 
-/* A handle between two exchanges. It keeps connections, TLS sessions and resolved names, so it never changes tenants
- * nor egress class. */
-struct idle {
-    CURL *easy;
-    int64_t tenant_id;
-    enum egress egress;
-    int64_t since_us;
-};
-
-struct client {
-    struct exchange exchange;
-    client_allows *allows;
-    void *arg;
-    pthread_mutex_t lock;
-    X509_STORE *store;                  /* read at the first TLS connection: a megabyte and 20 ms */
-    struct idle idle[IDLE_HANDLES];     /* oldest first */
-    size_t idle_count;
-};
-
 /* One exchange while it runs. */
 struct transfer {
-    struct client *client;
+    struct client_guard guard;
     struct arena *arena;
     const struct exchange_request *request;
     CURL *easy;
@@ -51,37 +29,10 @@ struct transfer {
     struct buf body;
     size_t header_count;
     bool head_ended;            /* by its empty line: the library takes a head that broke off for a whole answer */
-    bool refused;               /* an address was denied */
     bool too_large;
 };
 
-/* --- Addresses -------------------------------------------------------------------------------- */
-
-static bool may_reach(struct transfer *transfer, const struct in6_addr *address, int port)
-{
-    const struct client *client = transfer->client;
-    const struct exchange_request *request = transfer->request;
-    struct in6_addr plain = client_address_unwrap(address);
-
-    if (client_address_public(address) && !client_address_own(address))
-        return true;
-    if (request->egress == EGRESS_CHANNEL && client->allows &&
-        client->allows(client->arg, request->tenant_id, &plain, port))
-        return true;
-    transfer->refused = true;
-    return false;
-}
-
-static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
-{
-    struct in6_addr target;
-    int port;
-
-    if (purpose != CURLSOCKTYPE_IPCXN || !client_address_of(&address->addr, &target, &port) ||
-        !may_reach(arg, &target, port))
-        return CURL_SOCKET_BAD;
-    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-}
+/* --- Before a request -------------------------------------------------------------------------- */
 
 /* Runs right before a request is written, also on a kept connection, whose address the operator may no longer allow.
  * And the library repeats by itself what got no answer on a kept connection: the peer may have acted on it, so that is
@@ -95,63 +46,20 @@ static int before_request(void *arg, char *peer, char *local, int peer_port, int
     (void)local;
     (void)local_port;
     curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &written);
-    if (written > 0 || !client_address_parse(peer, &address) || !may_reach(transfer, &address, peer_port))
+    if (written > 0 || !client_address_parse(peer, &address) ||
+        !client_guard_allows(&transfer->guard, &address, peer_port))
         return CURL_PREREQFUNC_ABORT;
     return CURL_PREREQFUNC_OK;
 }
 
-static X509_STORE *read_store(void)
-{
-    X509_STORE *store = X509_STORE_new();
-
-    if (!store)
-        mem_exhausted(0);
-    X509_STORE_set_default_paths(store);
-    return store;
-}
-
-static CURLcode share_store(CURL *easy, void *ssl_ctx, void *arg)
-{
-    struct client *client = ((struct transfer *)arg)->client;
-
-    (void)easy;
-    pthread_mutex_lock(&client->lock);
-    if (!client->store)
-        client->store = read_store();
-    pthread_mutex_unlock(&client->lock);
-    SSL_CTX_set1_cert_store(ssl_ctx, client->store);
-    return CURLE_OK;
-}
-
 /* --- The request ------------------------------------------------------------------------------ */
 
-/* Host without a trailing dot, no user, password or fragment; http and https only. */
 static int set_url(struct transfer *transfer, struct err *err)
 {
-    const char *url = transfer->request->url;
-    char *scheme = NULL, *host = NULL;
-    bool good = false;
+    static const char *const schemes[] = { "http", "https", NULL };
 
-    transfer->url = curl_url();
-    if (!transfer->url)
-        mem_exhausted(0);
-    if (url && strlen(url) <= LIMIT_URL_BYTES && curl_url_set(transfer->url, CURLUPART_URL, url, 0) == CURLUE_OK &&
-        curl_url_get(transfer->url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-        curl_url_get(transfer->url, CURLUPART_HOST, &host, 0) == CURLUE_OK) {
-        size_t length = strlen(host);
-
-        while (length > 0 && host[length - 1] == '.')
-            host[--length] = '\0';
-        good = length > 0 && (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0) &&
-               curl_url_set(transfer->url, CURLUPART_HOST, host, 0) == CURLUE_OK;
-        curl_url_set(transfer->url, CURLUPART_USER, NULL, 0);
-        curl_url_set(transfer->url, CURLUPART_PASSWORD, NULL, 0);
-        curl_url_set(transfer->url, CURLUPART_OPTIONS, NULL, 0);
-        curl_url_set(transfer->url, CURLUPART_FRAGMENT, NULL, 0);
-    }
-    curl_free(scheme);
-    curl_free(host);
-    if (good)
+    transfer->url = client_guard_url(transfer->request->url, schemes);
+    if (transfer->url)
         return 0;
     err_set(err, ERR_INVALID, "The address of the request is not a valid http or https URL.");
     return err_hint(err, "Write it like https://example.com/path, at most %d bytes.", LIMIT_URL_BYTES);
@@ -292,32 +200,6 @@ static void fill_answer(struct transfer *transfer, struct exchange_reply *reply)
     reply->retry_after_s = exchange_retry_after_s(exchange_header(reply, "Retry-After"), clock_ms());
 }
 
-static void explain_unsent(CURLcode code, struct err *err)
-{
-    switch (code) {
-    case CURLE_COULDNT_RESOLVE_HOST:
-        err_set(err, ERR_UNAVAILABLE, "The name of the other side could not be resolved.");
-        err_hint(err, "Check the host name, and this machine's DNS.");
-        break;
-    case CURLE_OPERATION_TIMEDOUT:
-        err_set(err, ERR_TIMEOUT, "No connection to the other side in time; nothing was sent.");
-        break;
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_ISSUER_ERROR:
-        err_set(err, ERR_UNAVAILABLE, "The other side's certificate is not valid for its name; nothing was sent.");
-        err_hint(err, "It must be signed by an authority that this machine trusts.");
-        break;
-    case CURLE_SSL_CONNECT_ERROR:
-        err_set(err, ERR_UNAVAILABLE, "TLS could not be agreed with the other side; nothing was sent.");
-        break;
-    case CURLE_COULDNT_CONNECT:
-        err_set(err, ERR_UNAVAILABLE, "The other side refused the connection or cannot be reached.");
-        break;
-    default:
-        err_set(err, ERR_UNAVAILABLE, "The exchange ended before anything was sent: %s.", curl_easy_strerror(code));
-    }
-}
-
 static void explain_unknown(const struct transfer *transfer, CURLcode code, struct err *err)
 {
     if (transfer->too_large)
@@ -345,11 +227,8 @@ static void classify(struct transfer *transfer, CURLcode code, struct exchange_r
     } else if (written > 0) {
         reply->end = EXCHANGE_UNKNOWN;
         explain_unknown(transfer, code, &reply->err);
-    } else if (transfer->refused) {
-        err_set(&reply->err, ERR_FORBIDDEN, "The address of the request is not one that may be reached.");
-        err_hint(&reply->err, "Public addresses only; an operator can allow a channel's own host.");
     } else {
-        explain_unsent(code, &reply->err);
+        client_guard_explain(&transfer->guard, code, &reply->err);
     }
 }
 
@@ -415,25 +294,13 @@ static void set_options(struct transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_CURLU, transfer->url);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    client_guard_set(&transfer->guard, easy);
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);     /* or a slow name server would hold us past the deadline */
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)LIMIT_CONNECT_MS);
     curl_easy_setopt(easy, CURLOPT_MAXCONNECTS, CONNECTIONS_PER_HANDLE);
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, KEEP_ALIVE_S);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "message-hub/" HUB_VERSION);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->lines);
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
-    curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);       /* nothing of its own: share_store gives the one store */
-    curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
-    curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, share_store);
-    curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, transfer);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request);
     curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
@@ -445,20 +312,14 @@ static void set_options(struct transfer *transfer)
     set_method(transfer);
 }
 
-static void global_init(void)
-{
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
-        mem_exhausted(0);
-}
-
 static void run(struct exchange *self, struct arena *arena, const struct exchange_request *request,
                 struct exchange_reply *reply)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct client *client = (struct client *)self;
-    struct transfer transfer = { .client = client, .arena = arena, .request = request };
+    struct transfer transfer = { .guard = { .client = client, .egress = request->egress,
+        .tenant_id = request->tenant_id }, .arena = arena, .request = request };
 
-    pthread_once(&once, global_init);       /* here, because a hub without peers never needs it */
+    client_guard_init();
     *reply = (struct exchange_reply){ .end = EXCHANGE_NOT_SENT };
     buf_init(&transfer.head, LIMIT_EXCHANGE_BYTES);
     buf_init(&transfer.body, request->answer_max ? request->answer_max : LIMIT_EXCHANGE_BYTES);
@@ -481,16 +342,30 @@ struct client *client_new(client_allows *allows, void *arg)
 
     signal(SIGPIPE, SIG_IGN);       /* the TLS library writes to connections that may be gone */
     client->exchange.run = run;
+    client->exchange.mail = client_mail;
+    client->exchange.open = client_stream_open;
     client->allows = allows;
     client->arg = arg;
+    client->stop_fd = eventfd(0, EFD_CLOEXEC);
     pthread_mutex_init(&client->lock, NULL);
     return client;
+}
+
+void client_stop(struct client *client)
+{
+    /* it is never read, so whoever waits now or later sees it */
+    if (client->stop_fd >= 0)
+        eventfd_write(client->stop_fd, 1);
 }
 
 void client_free(struct client *client)
 {
     if (!client)
         return;
+    client_stop(client);
+    client_stream_close_all(client);
+    if (client->stop_fd >= 0)
+        close(client->stop_fd);
     for (size_t i = 0; i < client->idle_count; i++)
         curl_easy_cleanup(client->idle[i].easy);
     X509_STORE_free(client->store);

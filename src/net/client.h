@@ -1,5 +1,6 @@
-/* client.h - the exchange over libcurl: http and https only, no proxy, redirects not followed, certificates verified,
- * the address checked in the open-socket callback on its binary form. All handles share one X509 store. */
+/* client.h - the exchange over libcurl: HTTP, mail by SMTP, streams by IMAP, and child processes. No proxy, redirects not
+ * followed, certificates verified, the address checked in the open-socket callback on its binary form. All handles share
+ * one X509 store. */
 #pragma once
 
 #include "net/exchange.h"
@@ -16,6 +17,10 @@ struct client;
  * The process ignores SIGPIPE from then on. Free it when no exchange runs any more; NULL is fine. */
 struct client *client_new(client_allows *allows, void *arg);
 void client_free(struct client *client);
+
+/* The hub stops: from now on streams fail at once instead of waiting, on every thread. Kept ones stay until
+ * client_free, which closes them. */
+void client_stop(struct client *client);
 
 /* The exchange face of it; lives as long as the client. */
 struct exchange *client_exchange(struct client *client);

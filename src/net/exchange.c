@@ -82,3 +82,22 @@ int exchange_retry_after_s(struct str value, int64_t now_ms)
         return 0;
     return seconds > LIMIT_RETRY_AFTER_S ? LIMIT_RETRY_AFTER_S : (int)seconds;
 }
+
+void exchange_mail_run(struct exchange *self, struct arena *arena, const struct exchange_mail *mail,
+                       struct exchange_reply *reply)
+{
+    if (self->mail) {
+        self->mail(self, arena, mail, reply);
+        return;
+    }
+    *reply = (struct exchange_reply){ .end = EXCHANGE_NOT_SENT };
+    err_set(&reply->err, ERR_UNAVAILABLE, "This way out takes no mail; nothing was sent.");
+}
+
+struct stream *exchange_open(struct exchange *self, const struct stream_request *request, struct err *err)
+{
+    if (self->open)
+        return self->open(self, request, err);
+    err_set(err, ERR_UNAVAILABLE, "This way out opens no streams.");
+    return NULL;
+}

@@ -51,7 +51,7 @@ struct exchange_mail {
     const char *user, *password;    /* NULL: no login */
     const char *bearer;             /* OAuth token instead of the password, or NULL */
     bool plain;                     /* smtp:// may stay unencrypted; otherwise STARTTLS is required */
-    const char *from, *to;          /* envelope; an empty `from` is the null sender */
+    const char *from, *to;          /* envelope; an empty `from` is the null sender. `to` NULL: only connect and log in */
     struct str body;                /* RFC 5322, lines end in CRLF */
     enum egress egress;
     int64_t tenant_id;
@@ -80,6 +80,11 @@ struct exchange {
  * peer had fallen silent. NULL: nothing interrupts it. */
 void exchange_interrupted_by(const atomic_bool *flag);
 bool exchange_interrupted(void);
+
+/* self->mail and self->open, or a clear refusal where an exchange has none (that of tests, say). Callers use these. */
+void exchange_mail_run(struct exchange *self, struct arena *arena, const struct exchange_mail *mail,
+                       struct exchange_reply *reply);
+struct stream *exchange_open(struct exchange *self, const struct stream_request *request, struct err *err);
 
 /* The first header of that name (ASCII case ignored), or the absent slice; it lives as long as the reply's arena. */
 struct str exchange_header(const struct exchange_reply *reply, const char *name);

@@ -1,10 +1,9 @@
-#include "net/script.h"
+#include "net/script_inside.h"
 
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/limits.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,15 +16,6 @@ struct step {
 struct asked {
     struct exchange_request request;
     struct asked *next;
-};
-
-struct script {
-    struct exchange exchange;
-    pthread_mutex_t lock;
-    struct arena *arena;
-    struct step *first_step, **last_step;
-    struct asked *first_asked, **last_asked;
-    size_t asked_count, surprise_count;
 };
 
 static bool fits(const struct step *step, const struct exchange_request *request)
@@ -130,9 +120,12 @@ struct script *script_new(void)
 {
     struct script *script = mem_alloc(sizeof *script);
 
-    script->exchange.run = run;
+    script->exchange = (struct exchange){ run, script_mail_run, script_stream_open };
     script->arena = arena_new(0);
     script->last_step = &script->first_step;
+    script->last_mail = &script->first_mail;
+    script->last_mailed = &script->first_mailed;
+    script->last_talk = &script->first_talk;
     script->last_asked = &script->first_asked;
     pthread_mutex_init(&script->lock, NULL);
     return script;
@@ -198,6 +191,7 @@ size_t script_left(struct script *script)
         if (step->used < times)
             left += (size_t)(times - step->used);
     }
+    left += script_mail_left(script) + script_stream_left(script);
     pthread_mutex_unlock(&script->lock);
     return left;
 }

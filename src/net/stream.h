@@ -13,7 +13,8 @@ struct stream_request {
     const char *user, *password;    /* logged in with before the stream is handed over */
     const char *bearer;             /* OAuth token instead of the password, or NULL */
     bool plain;                     /* imap:// may stay unencrypted; otherwise STARTTLS is required */
-    const char *const *argv;        /* child process: the program and its arguments, ends with NULL */
+    const char *const *argv;        /* child process: the program's whole path and its arguments, ends with NULL; its
+                                     * standard error goes nowhere */
     const char *const *envp;        /* its whole environment, ends with NULL */
     enum egress egress;
     int timeout_ms;                 /* to connect, log in, start */
