@@ -29,7 +29,8 @@ enum {
     CHANNEL_CAN_DELETE = 4096,      /* unsend */
     CHANNEL_CAN_READ = 8192,        /* tell the peer what was read */
     CHANNEL_CAN_TYPING = 16384,
-    CHANNEL_CAN_GROUP = 32768       /* people may write into groups */
+    CHANNEL_CAN_GROUP = 32768,      /* people may write into groups */
+    CHANNEL_CAN_THREAD = 65536      /* send() wants to know what it answers: job->thread */
 };
 
 /* One configured channel as a driver sees it. */

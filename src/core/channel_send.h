@@ -48,6 +48,12 @@ struct send_job {
     struct str metadata;        /* the message's, a JSON object or absent: what a driver documents (a template) */
     int64_t since_ms;           /* lookup: when the try in question began, by the hub's clock */
     int timeout_ms;             /* for the whole send */
+    int64_t now_ms;             /* the hub's clock */
+    bool is_automatic;          /* a machine wrote it: a rule, an agent */
+    /* Only with CHANNEL_CAN_THREAD: the message's own metadata, and external id and metadata of the message that it
+     * answers, or of the last one that came in before it. Serialised JSON objects, absent where there is none. */
+    struct str metadata, thread;
+    const char *thread_id;
 };
 
 struct send_result {

@@ -108,6 +108,39 @@ static struct str clean(struct arena *arena, struct str text, size_t max)
     return text;
 }
 
+static const char thread_sql[] =
+    "SELECT m.metadata, r.external_id, r.metadata FROM messages m LEFT JOIN messages r ON r.id = "
+    "coalesce(m.reply_to_id, (SELECT i.id FROM messages i WHERE i.conversation_id = "
+    "m.conversation_id AND i.direction = 0 AND i.position < m.position ORDER BY i.position DESC "
+    "LIMIT 1)) WHERE m.tenant_id = $1 AND m.id = $2";
+
+static struct str copy_of(struct arena *arena, struct str text)
+{
+    return text.data ? (struct str){ arena_copy(arena, text.data, text.len), text.len } : text;
+}
+
+/* What the message answers, for channels that write it into the message. Without it
+ * the message still goes out. */
+static void add_thread(struct sending *s, struct send_job *job)
+{
+    struct db_session *session;
+    struct db_rows *rows;
+    struct err err = { 0 };
+
+    if (!(s->driver->can & CHANNEL_CAN_THREAD))
+        return;
+    session = db_read(s->hub->db, s->send.tenant_id, &err);
+    rows = session ? db_query(session, thread_sql, DB_ARGS(db_int(s->send.tenant_id),
+                                                          db_int(s->send.message_id)), &err) : NULL;
+    if (rows && db_next(rows, &err) == 1) {
+        job->metadata = copy_of(s->arena, db_col_text(rows, 0));
+        job->thread_id = str_dup(s->arena, db_col_text(rows, 1));
+        job->thread = copy_of(s->arena, db_col_text(rows, 2));
+    }
+    if (session)
+        db_read_end(session);
+}
+
 static struct send_job job_of(struct sending *s)
 {
     char id[ID_TEXT_BYTES];
@@ -118,6 +151,10 @@ static struct send_job job_of(struct sending *s)
         .metadata = s->send.metadata,
         .reply_to = s->send.part == 0 ? str_dup(s->arena, s->send.reply_to) : NULL };
 
+    job.now_ms = clock_ms();
+    job.is_automatic = s->send.origin == ORIGIN_RULE || s->send.origin == ORIGIN_AGENT
+        || s->send.origin == ORIGIN_AUTO;
+    add_thread(s, &job);
     if (s->send.conversation.len > 0)
         job.conversation = str_dup(s->arena, s->send.conversation);
     send_key(job.key, s->send.message_id, job.part);

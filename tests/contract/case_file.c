@@ -17,6 +17,7 @@ struct reader {
     struct channel_case *current;
     struct err *err;
     struct str rest;                /* of the line */
+    size_t literal;                 /* the line of the talk that is one, 0: none */
     bool failed;
 };
 
@@ -194,6 +195,7 @@ static void read_expect(struct reader *reader)
         return;
     }
     one->expected_count++;
+    one->last_is_mail = false;
     expected->step.method = http_method_find(str_c(word(reader, "the method")));
     expected->step.url = word(reader, "the URL");
     expected->step.status = 200;
@@ -212,29 +214,72 @@ static void read_expect(struct reader *reader)
     }
 }
 
+/* The literal is whole: its size goes to the end of the line before it. */
+static void end_literal(struct reader *reader)
+{
+    struct talk_line *talk = reader->current->talk;
+    size_t at = reader->literal;
+
+    if (at == 0)
+        return;
+    talk[at - 1].text.len -= 2;     /* its CRLF */
+    talk[at - 1].text = str_c(arena_printf(reader->arena, "%.*s {%zu}\r\n", STR_FMT(talk[at - 1].text),
+                                           talk[at].text.len));
+    reader->literal = 0;
+}
+
+/* How it ends, when `word` says so and not a status. */
+static bool read_end(const char *word, enum exchange_end *end, int *after_ms)
+{
+    if (strcmp(word, "refused") == 0)
+        *end = EXCHANGE_NOT_SENT;
+    else if (strcmp(word, "reset") == 0)
+        *end = EXCHANGE_UNKNOWN;
+    else if (strcmp(word, "timeout") == 0)
+        *after_ms = 1000 * 1000;
+    else
+        return false;
+    return true;
+}
+
+static void read_mail_reply(struct reader *reader, struct script_mail *step)
+{
+    const char *status = word(reader, "the status");
+    int64_t number;
+
+    if (!read_end(status, &step->end, &step->after_ms)) {
+        if (str_int(str_c(status), 100, 599, &number))
+            step->status = (int)number;
+        else
+            fail(reader, "reply: a status, refused, reset or timeout");
+    }
+    step->text = rest_of_line(reader).data;
+}
+
 static void read_reply(struct reader *reader)
 {
     struct channel_case *one = reader->current;
     struct script_step *step =
         one->expected_count ? &one->expected[one->expected_count - 1].step : NULL;
-    const char *status = word(reader, "the status");
+    const char *status;
     struct str rest;
     int64_t number;
 
+    if (one->last_is_mail) {
+        read_mail_reply(reader, &one->mails[one->mail_count - 1].step);
+        return;
+    }
+    status = word(reader, "the status");
     if (!step) {
         fail(reader, "reply without expect");
         return;
     }
-    if (strcmp(status, "refused") == 0)
-        step->end = EXCHANGE_NOT_SENT;
-    else if (strcmp(status, "reset") == 0)
-        step->end = EXCHANGE_UNKNOWN;
-    else if (strcmp(status, "timeout") == 0)
-        step->after_ms = 1000 * 1000;
-    else if (str_int(str_c(status), 100, 599, &number))
-        step->status = (int)number;
-    else
-        fail(reader, "reply: a status, refused, reset or timeout");
+    if (!read_end(status, &step->end, &step->after_ms)) {
+        if (str_int(str_c(status), 100, 599, &number))
+            step->status = (int)number;
+        else
+            fail(reader, "reply: a status, refused, reset or timeout");
+    }
     while (str_starts(rest = str_trim(reader->rest), "header ")) {
         struct pairs pairs = { .count = 0 };
 
@@ -247,6 +292,66 @@ static void read_reply(struct reader *reader)
     }
     rest = rest_of_line(reader);
     step->body = rest.len ? rest.data : NULL;
+}
+
+static void read_mail(struct reader *reader)
+{
+    struct channel_case *one = reader->current;
+    struct expected_mail *mail = &one->mails[one->mail_count];
+    struct str to;
+
+    if (one->mail_count == CASE_LINES) {
+        fail(reader, "more than %d mail lines", CASE_LINES);
+        return;
+    }
+    one->mail_count++;
+    one->last_is_mail = true;
+    add_pairs(reader, &mail->pairs);
+    to = case_value(&mail->pairs, "to");
+    mail->step.to = str_is(to, "-") ? NULL : to.data ? str_dup(reader->arena, to) : "*";
+    mail->step.status = 250;
+}
+
+/* c: and s: lines, and the m: lines of a literal. */
+static void read_talk(struct reader *reader, char kind)
+{
+    struct channel_case *one = reader->current;
+    struct str text = str_trim(reader->rest);
+    struct talk_line *last = one->talk_count ? &one->talk[one->talk_count - 1] : NULL;
+
+    text = text.len && *text.data == '"' ? token(reader) : rest_of_line(reader);
+    if (!one->talk)
+        one->talk = arena_array(reader->arena, CASE_TALK, sizeof *one->talk);
+    if (one->talk_count + 2 > CASE_TALK || (kind == 'm' && !last)) {
+        fail(reader, "more than %d lines of a stream, or m: without s:", CASE_TALK);
+    } else if (kind == 'm' && last->line == SCRIPT_SAY && !reader->literal) {
+        /* the s: line waits for the size of what comes now */
+        reader->literal = one->talk_count;
+        one->talk[one->talk_count++] = (struct talk_line){ SCRIPT_SAY, text };
+    } else if (kind == 'm') {
+        last->text = str_c(arena_printf(reader->arena, "%.*s\r\n%.*s", STR_FMT(last->text), STR_FMT(text)));
+    } else {
+        end_literal(reader);
+        if (kind == 's')
+            text = str_c(arena_printf(reader->arena, "%.*s\r\n", STR_FMT(text)));
+        one->talk[one->talk_count++] = (struct talk_line){ kind == 's' ? SCRIPT_SAY : SCRIPT_EXPECT, text };
+    }
+}
+
+static void read_stream(struct reader *reader)
+{
+    struct channel_case *one = reader->current;
+    const char *what = word(reader, "closed or refused");
+    bool refused = strcmp(what, "refused") == 0;
+
+    end_literal(reader);
+    if (!one->talk)
+        one->talk = arena_array(reader->arena, CASE_TALK, sizeof *one->talk);
+    if ((!refused && strcmp(what, "closed") != 0) || one->talk_count == CASE_TALK)
+        fail(reader, "stream closed, or stream refused WHY");
+    else
+        one->talk[one->talk_count++] = (struct talk_line){ refused ? SCRIPT_REFUSE : SCRIPT_CLOSE,
+                                                           rest_of_line(reader) };
 }
 
 static void read_header(struct reader *reader)
@@ -358,6 +463,12 @@ static void read_line(struct reader *reader, const char *line)
         read_expect(reader);
     else if (strcmp(line, "reply") == 0)
         read_reply(reader);
+    else if (strcmp(line, "mail") == 0)
+        read_mail(reader);
+    else if (line[0] && strcmp(line + 1, ":") == 0 && strchr("csm", line[0]))
+        read_talk(reader, line[0]);
+    else if (strcmp(line, "stream") == 0)
+        read_stream(reader);
     else if (strcmp(line, "header") == 0)
         read_header(reader);
     else if (strcmp(line, "body") == 0)
@@ -421,6 +532,8 @@ int case_file_read(struct arena *arena, const char *path, struct channel_case **
         if (!reader.rest.len || *reader.rest.data == '#')
             continue;
         if (str_starts(reader.rest, "name ")) {
+            if (reader.current)
+                end_literal(&reader);
             reader.current = &(*cases)[count++];
             *reader.current = (struct channel_case){ .file = path, .line = number, .region = "US",
                                                      .public_url = "https://hub.test",
@@ -434,6 +547,8 @@ int case_file_read(struct arena *arena, const char *path, struct channel_case **
         else
             read_line(&reader, keyword);
     }
+    if (reader.current && !reader.failed)
+        end_literal(&reader);
     if (reader.failed) {
         char reason[LIMIT_DETAIL_BYTES];
 

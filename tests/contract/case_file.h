@@ -10,7 +10,8 @@
  *   public   https://hub.test              the hub's public URL; - for none (https://hub.test)
  *   now      2024-06-22T08:46:11Z          the hub's clock, for signatures
  *
- *   send     to=+15550002 text="a b"       also key= attempt= part= parts= reply_to= timeout_ms=; an act on a
+ *   send     to=+15550002 text="a b"       also key= attempt= part= parts= reply_to= timeout_ms= metadata= thread=
+ *                                          thread_id= automatic=yes; an act on a
  *                                          message: act=reaction|edit|delete|read|typing target= conversation=;
  *                                          a file: file=NAME type= data= url=
  *                                          metadata=
@@ -19,6 +20,13 @@
  *   expect   POST URL header Authorization=Basic* json textMessage.text=hello form a=b part file=bytes part
  *                                          file.name=a.png part file.type=image/png (multipart/form-data)
  *   reply    202 header Retry-After=7 {"id":"x"}      or: reset, refused, timeout; one per expect
+ *   mail     to=a@b.test header.Subject=Hi text="a\nb"    a mail is submitted; also from= url= user= body~=; its reply
+ *                                          is `reply 250 what the server says`; to=- is a login without a mail
+ *   c:       h1 EXAMINE "INBOX"            a line that the driver writes to its stream (its beginning, with * at the
+ *                                          end), and
+ *   s:       * 3 EXISTS                    a line that it reads. In quotes escapes are worked out
+ *   m:       Subject: Hi                   lines of a literal, whose {size} stands at the end of the s: line before
+ *   stream   closed                        or: stream refused WHY (instead of being opened)
  *   outcome  done id=x                     retry, refused, unsure; attributes of the result
  *   report   version=1.2                   what a probe says; summary~=word
  *
@@ -48,6 +56,7 @@
 
 #define CASE_PAIRS 24
 #define CASE_LINES 12
+#define CASE_TALK 200
 
 /* "name=value" as it stood; `op` is '=' or '~'. */
 struct pair {
@@ -65,6 +74,16 @@ enum case_call { CALL_NONE, CALL_SEND, CALL_LOOKUP, CALL_RECEIVE, CALL_POLL, CAL
 struct expected {
     struct script_step step;            /* method, url and the reply */
     struct pairs headers, form, json, parts;
+};
+
+struct expected_mail {
+    struct script_mail step;
+    struct pairs pairs;
+};
+
+struct talk_line {
+    enum script_line line;
+    struct str text;
 };
 
 struct expected_event {
@@ -99,6 +118,11 @@ struct channel_case {
     struct inbound inbound;
     struct expected expected[CASE_LINES];
     size_t expected_count;
+    struct expected_mail mails[CASE_LINES];
+    size_t mail_count;
+    struct talk_line *talk;             /* in order */
+    size_t talk_count;
+    bool last_is_mail;                  /* what a reply line belongs to */
     const char *outcome, *error, *cursor, *answer, *fetched;
     struct pairs outcome_pairs, error_pairs, answer_pairs, report_pairs, fetched_pairs;
     struct expected_event events[CASE_LINES];

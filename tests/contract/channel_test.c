@@ -230,6 +230,7 @@ static void run_driver(const struct channel_driver *driver, const char *root)
     for (size_t i = 0; i < cases.count; i++)
         run_case(driver, &cases.items[i], &seen);
     check_sends(driver, cases.items, cases.count, &seen);
+    check_mails(driver, cases.items, cases.count, &seen);
     if (driver->receive)
         check_receives(driver, cases.items, cases.count, &seen);
     buf_clear(&seen);

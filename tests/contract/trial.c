@@ -97,6 +97,11 @@ static void begin_job(struct trial *trial)
         .reply_to = str_dup(trial->arena, reply_to),
         .metadata = case_value(given, "metadata"),
         .timeout_ms = (int)timeout_ms,
+        .now_ms = trial->one->now_ms,
+        .is_automatic = str_is(case_value(given, "automatic"), "yes"),
+        .metadata = case_value(given, "metadata"),
+        .thread = case_value(given, "thread"),
+        .thread_id = str_dup(trial->arena, case_value(given, "thread_id")),
     };
     snprintf(trial->job.key, sizeof trial->job.key, "%s",
              key.data ? str_dup(trial->arena, key) : "key-0001");
@@ -173,6 +178,10 @@ bool trial_begin(struct trial *trial, struct arena *arena, const struct channel_
     trial->script = script_new();
     for (size_t i = 0; i < one->expected_count; i++)
         script_add(trial->script, &one->expected[i].step);
+    for (size_t i = 0; i < one->mail_count; i++)
+        script_add_mail(trial->script, &one->mails[i].step);
+    for (size_t i = 0; i < one->talk_count; i++)
+        script_add_line(trial->script, one->talk[i].line, one->talk[i].text);
     return true;
 }
 
@@ -194,6 +203,17 @@ void trial_peer(struct trial *trial, const struct script_step *step)
         any.times = -1;
         script_add(trial->script, &any);
     }
+}
+
+void trial_mail_peer(struct trial *trial, const struct script_mail *step)
+{
+    struct script_mail any = *step;
+
+    script_free(trial->script);
+    trial->script = script_new();
+    any.to = "*";
+    any.times = -1;
+    script_add_mail(trial->script, &any);
 }
 
 void trial_header(struct trial *trial, const char *name, struct str value)

@@ -45,6 +45,9 @@ struct str trial_form(struct arena *arena, struct str body);
 /* Replace the scripted peer by one that answers everything with this step. */
 void trial_peer(struct trial *trial, const struct script_step *step);
 
+/* The same for mail. */
+void trial_mail_peer(struct trial *trial, const struct script_mail *step);
+
 /* Set a request header (added when it is new), and sign anew with this key, as the case says; `key`
  * NULL: the setting. */
 void trial_header(struct trial *trial, const char *name, struct str value);
@@ -55,6 +58,10 @@ void trial_setting(struct trial *trial, const char *name, struct str value);
 
 /* Append every text that the driver produced. */
 void trial_texts(const struct trial *trial, struct buf *out);
+
+/* A header of a mail that was submitted, unfolded; its body, decoded from quoted-printable, with LF. */
+struct str trial_mail_header(struct arena *arena, struct str mail, const char *name);
+struct str trial_mail_text(struct arena *arena, struct str mail);
 
 /* Compare what came of it with what the case says; each difference is a problem(). */
 void trial_verify(struct trial *trial);
@@ -73,6 +80,8 @@ int test_failures(void);
 /* Each runs over all cases of a driver (`seen` collects what it says, to be searched for
  * secrets). */
 void check_sends(const struct channel_driver *driver, const struct channel_case *cases,
+                 size_t count, struct buf *seen);
+void check_mails(const struct channel_driver *driver, const struct channel_case *cases,
                  size_t count, struct buf *seen);
 void check_receives(const struct channel_driver *driver, const struct channel_case *cases,
                     size_t count, struct buf *seen);

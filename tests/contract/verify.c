@@ -139,6 +139,40 @@ static void verify_requests(const struct trial *trial)
         test_problem("%zu requests, %zu expected", asked, trial->one->expected_count);
 }
 
+/* --- Mails that went out ---------------------------------------------------------------------- */
+
+static struct str mail_value(const struct trial *trial, const struct exchange_mail *mail, struct str name)
+{
+    if (str_starts(name, "header."))
+        return trial_mail_header(trial->arena, mail->body, str_dup(trial->arena, name) + 7);
+    if (str_is(name, "text"))
+        return trial_mail_text(trial->arena, mail->body);
+    return str_is(name, "to") ? str_c(mail->to) : str_is(name, "from") ? str_c(mail->from)
+        : str_is(name, "url") ? str_c(mail->url) : str_is(name, "user") ? str_c(mail->user)
+        : str_is(name, "body") ? mail->body : (struct str){ 0 };
+}
+
+static void verify_mails(const struct trial *trial)
+{
+    size_t mailed = script_mailed(trial->script);
+
+    for (size_t i = 0; i < trial->one->mail_count; i++) {
+        const struct exchange_mail *mail = script_mail_sent(trial->script, i);
+        const struct pairs *wanted = &trial->one->mails[i].pairs;
+
+        if (!mail)
+            test_problem("no mail %zu", i + 1);
+        for (size_t j = 0; mail && j < wanted->count; j++)
+            compare(&wanted->items[j], "mail", mail_value(trial, mail, wanted->items[j].name));
+    }
+    if (mailed > trial->one->mail_count)
+        test_problem("%zu mails, %zu expected", mailed, trial->one->mail_count);
+    if (script_left(trial->script) > 0 && trial->one->talk_count > 0)
+        test_problem("%zu lines of the stream were not spoken", script_left(trial->script));
+    if (script_surprises(trial->script) > 0)
+        test_problem("the peer was asked what it did not expect");
+}
+
 /* --- What came of it -------------------------------------------------------------------------- */
 
 static struct str outcome_value(const struct trial *trial, struct str name)
@@ -335,6 +369,7 @@ void trial_verify(struct trial *trial)
     const struct channel_case *one = trial->one;
 
     verify_requests(trial);
+    verify_mails(trial);
     if (one->call == CALL_SEND || one->call == CALL_LOOKUP) {
         verify_outcome(trial);
         return;
