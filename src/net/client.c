@@ -10,8 +10,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #define IDLE_HANDLE_US (30 * 1000000LL)
 #define CONNECTIONS_PER_HANDLE 4L
@@ -346,26 +344,15 @@ struct client *client_new(client_allows *allows, void *arg)
     client->exchange.open = client_stream_open;
     client->allows = allows;
     client->arg = arg;
-    client->stop_fd = eventfd(0, EFD_CLOEXEC);
     pthread_mutex_init(&client->lock, NULL);
     return client;
-}
-
-void client_stop(struct client *client)
-{
-    /* it is never read, so whoever waits now or later sees it */
-    if (client->stop_fd >= 0)
-        eventfd_write(client->stop_fd, 1);
 }
 
 void client_free(struct client *client)
 {
     if (!client)
         return;
-    client_stop(client);
     client_stream_close_all(client);
-    if (client->stop_fd >= 0)
-        close(client->stop_fd);
     for (size_t i = 0; i < client->idle_count; i++)
         curl_easy_cleanup(client->idle[i].easy);
     X509_STORE_free(client->store);

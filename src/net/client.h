@@ -18,10 +18,6 @@ struct client;
 struct client *client_new(client_allows *allows, void *arg);
 void client_free(struct client *client);
 
-/* The hub stops: from now on streams fail at once instead of waiting, on every thread. Kept ones stay until
- * client_free, which closes them. */
-void client_stop(struct client *client);
-
 /* The exchange face of it; lives as long as the client. */
 struct exchange *client_exchange(struct client *client);
 

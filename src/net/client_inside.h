@@ -25,7 +25,6 @@ struct client {
     struct exchange exchange;
     client_allows *allows;
     void *arg;
-    int stop_fd;                        /* readable from client_stop on */
     pthread_mutex_t lock;
     X509_STORE *store;                  /* read at the first TLS connection: a megabyte and 20 ms */
     struct idle idle[IDLE_HANDLES];     /* oldest first */

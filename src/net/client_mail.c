@@ -13,6 +13,7 @@
 #define TEXT_MAX 2048
 #define CODE_DATA 354           /* "go ahead": only now the mail itself leaves */
 #define CODE_ERROR 400
+#define CODE_BYE 221            /* the answer to QUIT, also behind a refusal: it would hide that */
 #define QUIT_US 1000000         /* a server that does not answer QUIT holds us no longer */
 
 struct mail {
@@ -33,7 +34,7 @@ static size_t take_line(char *data, size_t size, size_t count, void *arg)
     struct str line = str_trim((struct str){ data, size * count });
     int64_t code;
 
-    if (mail->ended || line.len < 3 || !str_int((struct str){ line.data, 3 }, 100, 599, &code))
+    if (mail->ended || line.len < 3 || !str_int((struct str){ line.data, 3 }, 100, 599, &code) || code == CODE_BYE)
         return size * count;
     if (mail->whole)
         buf_clear(&mail->text);

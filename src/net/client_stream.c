@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define LOOK_MS 900             /* between two looks whether the thread is interrupted */
 #define KEEPALIVE_S 120L
 #define CURL_BUFFER 1024L       /* the smallest: what is read goes into our own buffers */
 
@@ -37,18 +38,20 @@ static int left_ms(int64_t until_us)
     return left_us <= 0 ? 0 : left_us > 1000000000LL ? 1000000 : (int)((left_us + 999) / 1000);
 }
 
-/* 1: the descriptor is ready, 0: not in time, -1: the hub stops. */
-static int wait_for(struct client_stream *one, int fd, short events, int64_t until_us, struct err *err)
+/* 1: the descriptor is ready, 0: not in time, or the thread was interrupted. */
+static int wait_for(int fd, short events, int64_t until_us)
 {
-    struct pollfd fds[2] = { { .fd = fd, .events = events }, { .fd = one->guard.client->stop_fd, .events = POLLIN } };
-    int ready;
+    struct pollfd one = { .fd = fd, .events = events };
 
-    do
-        ready = poll(fds, 2, left_ms(until_us));
-    while (ready < 0 && errno == EINTR);
-    if (fds[1].revents)
-        return err_set(err, ERR_UNAVAILABLE, "The hub is stopping.");
-    return ready > 0;
+    while (!exchange_interrupted()) {
+        int left = left_ms(until_us), ready = poll(&one, 1, left < LOOK_MS ? left : LOOK_MS);
+
+        if (ready > 0)
+            return 1;
+        if (left == 0)
+            break;
+    }
+    return 0;
 }
 
 static int closed(struct err *err)
@@ -79,16 +82,14 @@ static int imap_write(struct stream *stream, struct str bytes, int timeout_ms, s
     while (bytes.len > 0) {
         size_t sent = 0;
         CURLcode code = curl_easy_send(one->easy, bytes.data, bytes.len, &sent);
-        int ready;
 
         if (code != CURLE_OK && code != CURLE_AGAIN)
             return closed(err);
         bytes = (struct str){ bytes.data + sent, bytes.len - sent };
         if (sent > 0)
             continue;
-        ready = wait_for(one, socket_of(one), POLLOUT, until_us, err);
-        if (ready <= 0)
-            return ready < 0 ? -1 : too_slow(err);
+        if (!wait_for(socket_of(one), POLLOUT, until_us))
+            return too_slow(err);
     }
     return 0;
 }
@@ -102,16 +103,20 @@ static int imap_read(struct stream *stream, char *bytes, size_t size, int timeou
         size_t got = 0;
         /* asked first: TLS may hold bytes that the socket no longer shows */
         CURLcode code = curl_easy_recv(one->easy, bytes, size, &got);
-        int ready;
 
         if (code == CURLE_OK && got > 0)
             return (int)got;
         if (code != CURLE_AGAIN)
             return closed(err);
-        ready = wait_for(one, socket_of(one), POLLIN, until_us, err);
-        if (ready <= 0)
-            return ready;
+        if (!wait_for(socket_of(one), POLLIN, until_us))
+            return 0;
     }
+}
+
+static int stop_when_interrupted(void *arg, curl_off_t to_get, curl_off_t got, curl_off_t to_put, curl_off_t put)
+{
+    (void)arg, (void)to_get, (void)got, (void)to_put, (void)put;
+    return exchange_interrupted();
 }
 
 static void set_options(struct client_stream *one, const struct stream_request *request, CURLU *url)
@@ -122,6 +127,8 @@ static void set_options(struct client_stream *one, const struct stream_request *
     curl_easy_setopt(easy, CURLOPT_CURLU, url);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "imap,imaps");
     curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
+    curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, stop_when_interrupted);
+    curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, CURL_BUFFER);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)(request->timeout_ms > 0 ? request->timeout_ms : LIMIT_SEND_MS));
     curl_easy_setopt(easy, CURLOPT_USE_SSL, (long)(request->plain ? CURLUSESSL_TRY : CURLUSESSL_ALL));
@@ -168,7 +175,6 @@ static int child_write(struct stream *stream, struct str bytes, int timeout_ms, 
 
     while (bytes.len > 0) {
         ssize_t sent = write(one->child.in_fd, bytes.data, bytes.len);
-        int ready;
 
         if (sent > 0) {
             bytes = (struct str){ bytes.data + sent, bytes.len - (size_t)sent };
@@ -176,9 +182,8 @@ static int child_write(struct stream *stream, struct str bytes, int timeout_ms, 
         }
         if (errno != EAGAIN && errno != EINTR)
             return closed(err);
-        ready = wait_for(one, one->child.in_fd, POLLOUT, until_us, err);
-        if (ready <= 0)
-            return ready < 0 ? -1 : too_slow(err);
+        if (!wait_for(one->child.in_fd, POLLOUT, until_us))
+            return too_slow(err);
     }
     return 0;
 }
@@ -190,15 +195,13 @@ static int child_read(struct stream *stream, char *bytes, size_t size, int timeo
 
     for (;;) {
         ssize_t got = read(one->child.out_fd, bytes, size);
-        int ready;
 
         if (got > 0)
             return (int)got;
         if (got == 0 || (errno != EAGAIN && errno != EINTR))
             return closed(err);
-        ready = wait_for(one, one->child.out_fd, POLLIN, until_us, err);
-        if (ready <= 0)
-            return ready;
+        if (!wait_for(one->child.out_fd, POLLIN, until_us))
+            return 0;
     }
 }
 
