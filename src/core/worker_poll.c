@@ -77,22 +77,23 @@ static int store_polled(struct hub *hub, const struct channel *channel, const st
     return inbox_accept(hub, events->arena, &write, err);
 }
 
-/* One round of a loaded channel. The number of events, -1. */
+/* One round of a loaded channel. The number of events, and one more when the cursor moved; -1. */
 static int poll_round(struct hub *hub, struct arena *arena, const struct channel *channel,
                       struct poll *poll, struct err *err)
 {
     struct events events = { .arena = arena };
     struct str before;
+    bool moved;
 
     if (read_cursor(hub, arena, channel, &poll->cursor, err))
         return -1;
     before = poll->cursor;
     if (channel->driver->poll(channel, poll, hub->exchange, &events, err))
         return -1;
-    if ((events.count > 0 || !str_eq(poll->cursor, before)) &&
-        store_polled(hub, channel, &events, poll->cursor, err))
+    moved = !str_eq(poll->cursor, before);
+    if ((events.count > 0 || moved) && store_polled(hub, channel, &events, poll->cursor, err))
         return -1;
-    return (int)events.count;
+    return (int)events.count + moved;
 }
 
 /* --- Whose channel it is (PostgreSQL: several nodes) ------------------------------------------ */

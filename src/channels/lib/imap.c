@@ -206,12 +206,12 @@ static int look_at(struct imap *imap, struct str response, struct err *err)
     return 2;
 }
 
-static int begin(struct imap *imap, struct err *err, const char *format, va_list args)
+static int begin(struct imap *imap, const char *command, struct err *err)
 {
-    char command[COMMAND_MAX], line[COMMAND_MAX + 32];
-    int length = vsnprintf(command, sizeof command, format, args);
+    char line[COMMAND_MAX + 32];
+    int length;
 
-    if (length < 0 || (size_t)length >= sizeof command || strpbrk(command, "\r\n"))
+    if (strlen(command) >= COMMAND_MAX - 1 || strpbrk(command, "\r\n"))
         return err_set(err, ERR_INVALID, "A folder name or search is too long for the mail server.");
     length = snprintf(line, sizeof line, "h%d %s\r\n", ++imap->tag, command);
     return stream_write(imap->stream, (struct str){ line, (size_t)length }, IMAP_STALL_MS, err);
@@ -236,29 +236,17 @@ static int finish(struct imap *imap, struct err *err)
 
 int imap_command(struct imap *imap, struct err *err, const char *format, ...)
 {
+    char command[COMMAND_MAX];
     va_list args;
     int result;
 
     va_start(args, format);
-    result = begin(imap, err, format, args);
+    vsnprintf(command, sizeof command, format, args);
     va_end(args);
+    result = begin(imap, command, err);
     if (result == 0)
         result = finish(imap, err);
     return result == 3 ? err_set(err, ERR_MALFORMED, "The mail server asks for more where nothing follows.") : result;
-}
-
-static int start_idle(struct imap *imap, struct err *err, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static int start_idle(struct imap *imap, struct err *err, const char *format, ...)
-{
-    va_list args;
-    int result;
-
-    va_start(args, format);
-    result = begin(imap, err, format, args);
-    va_end(args);
-    return result == 0 ? finish(imap, err) : result;
 }
 
 /* "* 4 EXISTS": what came while idling, whatever else is said. */
@@ -277,7 +265,9 @@ int imap_idle(struct imap *imap, int timeout_ms, struct err *err)
 
     imap->each = note_exists;
     imap->arg = &news;
-    what = start_idle(imap, err, "IDLE");
+    what = begin(imap, "IDLE", err);
+    if (what == 0)
+        what = finish(imap, err);
     if (what != 3)
         return what < 0 ? -1 : 2;
     while (!news && came == 1) {

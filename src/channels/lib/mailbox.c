@@ -353,12 +353,15 @@ static int sync_all(struct round *round, struct err *err)
     return opened < 0 ? -1 : sync_folder(round, &round->inbox, err);
 }
 
+/* Idle; what is announced is fetched at once. */
 static int wait_for_news(struct round *round, struct err *err)
 {
     int timeout_ms = round->poll->timeout_ms < IDLE_MAX_MS ? round->poll->timeout_ms : IDLE_MAX_MS;
     int news = imap_idle(&round->imap, timeout_ms, err);
 
     round->poll->wait_ms = news == 2 ? (int)channel_number(round->channel, "poll_s", 60) * 1000 : 0;
+    if (news == 1)
+        news = examine(round, &round->inbox, err) == 1 ? sync_folder(round, &round->inbox, err) : -1;
     return news < 0 ? -1 : 0;
 }
 

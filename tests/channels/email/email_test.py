@@ -137,8 +137,8 @@ def refusals(hub, smtp):
     assert "SPF" in state(hub, ids["spam"], "failed")["error_hint"]
     assert state(hub, ids["reset"], "unknown")
     assert len(smtp.mails(to="reset@peer.test")) == 1, "an unsure mail was sent again"
-    assert hub.get(f"/api/v1/messages/{ids['later']}")["state"] == "queued"
-    assert hub.get(f"/api/v1/messages/{ids['gone']}")["state"] == "queued"
+    for name in ("later", "gone"):
+        assert hub.get(f"/api/v1/messages/{ids[name]}")["state"] in ("queued", "sending"), name
 
 
 def inbound(hub, text):
@@ -148,7 +148,12 @@ def inbound(hub, text):
 
 def receives(hub, dovecot, smtp):
     """In by IDLE, answered in the thread."""
-    until(lambda: "idle" in hub.log() or True)
+    def first_look():       # a mailbox begins with what comes after it
+        first_look.number += 1
+        dovecot.put(letter(first_look.number, "first"))
+        return inbound(hub, "first")
+    first_look.number = 1000
+    until(first_look, wait_s=20, every_s=0.5)
     start = time.monotonic()
     dovecot.put(letter(50, "where is my order?", "References: <m40@peer.test>\n"))
     message = until(lambda: inbound(hub, "where is my order?"), wait_s=15)

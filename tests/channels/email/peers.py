@@ -29,10 +29,11 @@ disable_plaintext_auth = no
 default_internal_user = {internal}
 default_internal_group = {group}
 default_login_user = {login}
-default_client_limit = 1000
+default_client_limit = 2000
 default_process_limit = 500
 mail_max_userip_connections = 500
 mail_location = maildir:{folder}/mail/%u
+mailbox_idle_check_interval = 1 secs
 first_valid_uid = {uid}
 first_valid_gid = {gid}
 passdb {{
