@@ -281,7 +281,9 @@ int imap_idle(struct imap *imap, int timeout_ms, struct err *err)
     if (stream_write(imap->stream, STR("DONE\r\n"), IMAP_STALL_MS, err))
         return -1;
     what = finish(imap, err);
-    return what < 0 || what == 3 ? -1 : news;
+    if (what == 3)
+        return err_set(err, ERR_MALFORMED, "The mail server goes on to idle where it was told to stop.");
+    return what < 0 ? -1 : news;
 }
 
 const char *imap_quote(struct arena *arena, const char *text)

@@ -339,18 +339,22 @@ static int begin(struct round *round, struct exchange *exchange, struct err *err
     }
 }
 
-static int sync_all(struct round *round, struct err *err)
+/* Read the inbox, opened before or not. */
+static int sync_inbox(struct round *round, bool open, struct err *err)
 {
-    int opened = 1;
+    int opened = open ? 1 : examine(round, &round->inbox, err);
 
-    if (round->sent.name && sync_folder(round, &round->sent, err))
-        return -1;
-    if (round->inbox.now_validity == 0)
-        opened = examine(round, &round->inbox, err);
     if (opened == 0)
         return err_set(err, ERR_UNAVAILABLE, "The mail server refuses the folder %s: %s", round->inbox.name,
                        round->imap.said);
     return opened < 0 ? -1 : sync_folder(round, &round->inbox, err);
+}
+
+static int sync_all(struct round *round, struct err *err)
+{
+    if (round->sent.name && sync_folder(round, &round->sent, err))
+        return -1;
+    return sync_inbox(round, round->inbox.now_validity != 0, err);
 }
 
 /* Idle; what is announced is fetched at once. */
@@ -361,7 +365,7 @@ static int wait_for_news(struct round *round, struct err *err)
 
     round->poll->wait_ms = news == 2 ? (int)channel_number(round->channel, "poll_s", 60) * 1000 : 0;
     if (news == 1)
-        news = examine(round, &round->inbox, err) == 1 ? sync_folder(round, &round->inbox, err) : -1;
+        news = sync_inbox(round, false, err);
     return news < 0 ? -1 : 0;
 }
 
