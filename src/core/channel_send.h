@@ -50,10 +50,10 @@ struct send_job {
     int timeout_ms;             /* for the whole send */
     int64_t now_ms;             /* the hub's clock */
     bool is_automatic;          /* a machine wrote it: a rule, an agent */
-    /* Only with CHANNEL_CAN_THREAD: the message's own metadata, and external id and metadata of the message that it
-     * answers, or of the last one that came in before it. Serialised JSON objects, absent where there is none. */
-    struct str metadata, thread;
+    /* Only with CHANNEL_CAN_THREAD: external id and metadata (a JSON object) of the message that it answers, or of the
+     * last one that came in before it; absent where there is none. */
     const char *thread_id;
+    struct str thread;
 };
 
 struct send_result {

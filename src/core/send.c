@@ -109,7 +109,7 @@ static struct str clean(struct arena *arena, struct str text, size_t max)
 }
 
 static const char thread_sql[] =
-    "SELECT m.metadata, r.external_id, r.metadata FROM messages m LEFT JOIN messages r ON r.id = "
+    "SELECT r.external_id, r.metadata FROM messages m LEFT JOIN messages r ON r.id = "
     "coalesce(m.reply_to_id, (SELECT i.id FROM messages i WHERE i.conversation_id = "
     "m.conversation_id AND i.direction = 0 AND i.position < m.position ORDER BY i.position DESC "
     "LIMIT 1)) WHERE m.tenant_id = $1 AND m.id = $2";
@@ -133,9 +133,8 @@ static void add_thread(struct sending *s, struct send_job *job)
     rows = session ? db_query(session, thread_sql, DB_ARGS(db_int(s->send.tenant_id),
                                                           db_int(s->send.message_id)), &err) : NULL;
     if (rows && db_next(rows, &err) == 1) {
-        job->metadata = copy_of(s->arena, db_col_text(rows, 0));
-        job->thread_id = str_dup(s->arena, db_col_text(rows, 1));
-        job->thread = copy_of(s->arena, db_col_text(rows, 2));
+        job->thread_id = str_dup(s->arena, db_col_text(rows, 0));
+        job->thread = copy_of(s->arena, db_col_text(rows, 1));
     }
     if (session)
         db_read_end(session);

@@ -95,7 +95,6 @@ static void begin_job(struct trial *trial)
         .parts = (int)parts,
         .attempt = (int)attempt,
         .reply_to = str_dup(trial->arena, reply_to),
-        .metadata = case_value(given, "metadata"),
         .timeout_ms = (int)timeout_ms,
         .now_ms = trial->one->now_ms,
         .is_automatic = str_is(case_value(given, "automatic"), "yes"),

@@ -1,5 +1,5 @@
-/* Any bytes as a mail: it is read within its limits, everything comes out as valid text, and what it means for a mailbox
- * can be stored. */
+/* Any bytes as a mail: it is read within its limits, everything comes out as valid text, and what it means for a
+ * mailbox can be stored. */
 #include "base/arena.h"
 #include "base/json.h"
 #include "base/limits.h"

@@ -42,7 +42,8 @@ Content-Type: message/rfc822
 
 
 def letter(number, text="hi", more=""):
-    return f"From: Anna <anna@peer.test>\nTo: {USER}\nMessage-ID: <m{number}@peer.test>\nSubject: Order 7\n{more}\n{text}\n"
+    return (f"From: Anna <anna@peer.test>\nTo: {USER}\nMessage-ID: <m{number}@peer.test>\nSubject: Order 7\n"
+            f"{more}\n{text}\n")
 
 
 def drive(dovecot, verb, count=1, cursor="-", cert=None, **settings):
@@ -62,7 +63,8 @@ def polling(dovecot, smtp):
     lines = drive(dovecot, "poll", 2, start)
     events = [line for line in lines if "event" in line]
     assert [(e["event"], e["external_id"]) for e in events] == [
-        ("message", "m1@peer.test"), ("message", "m2@peer.test"), ("ignored", None), ("message", "m3@peer.test")], events
+        ("message", "m1@peer.test"), ("message", "m2@peer.test"), ("ignored", None),
+        ("message", "m3@peer.test")], events
     assert events[1]["text"] == "zwölf Boxkämpfer" and events[1]["reply_to"] == "x@hub.test", events[1]
     assert events[0]["metadata"]["subject"] == "Order 7" and events[3]["is_automatic"], events
     assert lines[-1]["cursor"] == lines[-2]["cursor"], "an idle round moved the cursor"

@@ -1,4 +1,5 @@
-// smtp.js PORT TLS_PORT CERT KEY LOG - a mail server that others wrote (npm smtp-server): STARTTLS on one port, TLS from
+// smtp.js PORT TLS_PORT CERT KEY LOG - a mail server that others wrote (npm smtp-server): STARTTLS on one port, TLS
+// from
 // the start on the other, a login, refusals by the recipient's name. What it takes is read by mailparser and written to
 // LOG, one JSON line each, the raw mail in base64 with it.
 'use strict';
@@ -13,7 +14,8 @@ const options = {
     key: fs.readFileSync(key), cert: fs.readFileSync(cert), authMethods: ['PLAIN', 'LOGIN', 'XOAUTH2'], logger: false,
     disableReverseLookup: true, size: 3 * 1024 * 1024,
     onAuth(auth, session, done) {
-        const good = auth.username === 'help@hub.test' && (auth.password === 'pass-word' || auth.accessToken === 't0ken');
+        const good = auth.username === 'help@hub.test' &&
+            (auth.password === 'pass-word' || auth.accessToken === 't0ken');
         done(good ? null : refusal(535, '5.7.8 bad credentials'), good ? { user: auth.username } : undefined);
     },
     onRcptTo(address, session, done) {

@@ -158,13 +158,25 @@ static void line_endings_inside_of_texts_become_one(void **state)
 
 static void charsets_are_guessed(void **state)
 {
-    static const struct { const char *charset, *bytes, *text; } cases[] = {
-        { "utf-8", "caf\xc3\xa9", "caf\xc3\xa9" }, { "UTF8", "caf\xe9", "caf\xc3\xa9" },
-        { NULL, "caf\xe9", "caf\xc3\xa9" }, { "", "", "" }, { "nonsense", "\x93hi\x94", "\xe2\x80\x9chi\xe2\x80\x9d" },
-        { "us-ascii", "\xc3\xa9", "\xc3\xa9" }, { "x-sjis", "\x83n\x83\x8d\x81[", "\xe3\x83\x8f\xe3\x83\xad\xe3\x83\xbc" },
-        { "ks_c_5601-1987", "\xb0\xa1", "\xea\xb0\x80" }, { "koi8-r", "\xf0\xd2", "\xd0\x9f\xd1\x80" },
-        { "unicode-1-1-utf-7", "+AOk-", "\xc3\xa9" }, { "iso-2022-jp", "\x1b$B$\"\x1b(B", "\xe3\x81\x82" },
-        { "gb2312", "\xff\xff" "a", "\xef\xbf\xbd\xef\xbf\xbd" "a" }, { "euc-kr", "a\xb0", "a\xef\xbf\xbd" },
+    static const struct { const char *charset, *bytes, *text;
+    } cases[] = {
+        { "utf-8", "caf\xc3\xa9", "caf\xc3\xa9" },
+        { "UTF8", "caf\xe9", "caf\xc3\xa9" },
+        { NULL, "caf\xe9", "caf\xc3\xa9" },
+        { "", "", "" },
+        { "nonsense", "\x93hi\x94", "\xe2\x80\x9chi\xe2\x80\x9d" },
+        { "us-ascii", "\xc3\xa9", "\xc3\xa9" },
+        { "x-sjis", "\x83n\x83\x8d\x81[", "\xe3\x83\x8f\xe3\x83\xad\xe3\x83\xbc" },
+        { "ks_c_5601-1987", "\xb0\xa1", "\xea\xb0\x80" },
+        { "koi8-r", "\xf0\xd2", "\xd0\x9f\xd1\x80" },
+        { "unicode-1-1-utf-7", "+AOk-", "\xc3\xa9" },
+        { "iso-2022-jp", "\x1b$B$\"\x1b(B", "\xe3\x81\x82" },
+        { "gb2312",
+          "\xff\xff"
+          "a",
+          "\xef\xbf\xbd\xef\xbf\xbd"
+          "a" },
+        { "euc-kr", "a\xb0", "a\xef\xbf\xbd" },
         { "iso-8859-1//TRANSLIT", "\xe9", "\xc3\xa9" },
     };
 
@@ -178,12 +190,21 @@ static void charsets_are_guessed(void **state)
 static void html_of_any_kind_becomes_text(void **state)
 {
     static const char *const cases[][2] = {
-        { "a < b &lt; c &amp;lt; &bogus; &", "a < b < c &lt; &bogus; &" }, { "<p>one<p>two", "one\n\ntwo" },
-        { "<!-- x --><p>hi</p><!-- never closed", "hi" }, { "a<br><br/><br>b", "a\n\nb" },
+        { "a < b &lt; c &amp;lt; &bogus; &", "a < b < c &lt; &bogus; &" },
+        { "<p>one<p>two", "one\n\ntwo" },
+        { "<!-- x --><p>hi</p><!-- never closed", "hi" },
+        { "a<br><br/><br>b", "a\n\nb" },
         { "<a href='https://x.test'>https://x.test</a>", "https://x.test" },
-        { "<a href=\"javascript:alert(1)\">x</a>", "x" }, { "&#0;&#xD800;&#x110000;&#65;", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" "A" },
-        { "<pre>a  b\n c</pre>", "a  b\n c" }, { "<table><tr><td>a<td>b<tr><td>c</table>", "a b\nc" },
-        { "<script>x", "" }, { "<", "<" }, { "</", "" }, { "<a href=", "" }, { "x<style", "x" },
+        { "<a href=\"javascript:alert(1)\">x</a>", "x" },
+        { "&#0;&#xD800;&#x110000;&#65;", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"
+                                         "A" },
+        { "<pre>a  b\n c</pre>", "a  b\n c" },
+        { "<table><tr><td>a<td>b<tr><td>c</table>", "a b\nc" },
+        { "<script>x", "" },
+        { "<", "<" },
+        { "</", "" },
+        { "<a href=", "" },
+        { "x<style", "x" },
         { "<a href=\"https://x.test\">open", "open <https://x.test>" },
     };
 
@@ -195,7 +216,9 @@ static void html_of_any_kind_becomes_text(void **state)
 /* Many tags that never end: linear, or it takes minutes. */
 static void hostile_html_ends_soon(void **state)
 {
-    static const char *const pieces[] = { "<", "<a href=", "<!--", "<script", "&", "<a href='https://x.test/'>", "&#1" };
+    static const char *const pieces[] = {
+        "<", "<a href=", "<!--", "<script", "&", "<a href='https://x.test/'>", "&#1"
+    };
     int64_t start_us = clock_mono_us();
 
     (void)state;
@@ -258,10 +281,18 @@ static void a_mail_that_is_written_can_be_read(void **state)
     struct send_attachment file = { .name = "a\r\nb\xc3\xa9.pdf", .type = "application/pdf",
         .data = { "\0\1\2\xff", 4 } };
     struct str references[] = { STR("r1@x"), STR("bad id") };
-    struct mime_draft draft = { .from_name = "H\xc3\xa9lp, \"Desk\"\r\nBcc: x@y", .from = "help@hub.test",
-        .to = "anna@peer.test", .message_id = "k@hub.test", .in_reply_to = "q@x", .references = references,
-        .reference_count = 2, .subject = STR("Gr\xc3\xbc\xc3\x9f" "e\nBcc: x@y"), .text = STR("a\n\n  b \xf0\x9f\x91\x8b\n."),
-        .file = &file, .date_ms = 1719045971000 };
+    struct mime_draft draft = { .from_name = "H\xc3\xa9lp, \"Desk\"\r\nBcc: x@y",
+                                .from = "help@hub.test",
+                                .to = "anna@peer.test",
+                                .message_id = "k@hub.test",
+                                .in_reply_to = "q@x",
+                                .references = references,
+                                .reference_count = 2,
+                                .subject = STR("Gr\xc3\xbc\xc3\x9f"
+                                               "e\nBcc: x@y"),
+                                .text = STR("a\n\n  b \xf0\x9f\x91\x8b\n."),
+                                .file = &file,
+                                .date_ms = 1719045971000 };
     struct str bytes = mime_write(arena, &draft);
     struct mime_mail mail = read_ok(bytes);
 
