@@ -30,6 +30,7 @@ struct arena;
 #define ID_EGRESS "egr"
 #define ID_PERSON "per"
 #define ID_ACT "act"
+#define ID_MEDIA "med"
 
 /* Install the 16-byte key of the permutation (derived from the master key). Call before threads
  * start. */

@@ -59,6 +59,15 @@
 #define LIMIT_KEPT_STREAMS 4096                 /* mail sessions and child processes between two calls; more are closed */
 #define LIMIT_STREAM_BYTES (64 * 1024)          /* read of a stream ahead of what was asked for */
 #define LIMIT_ARGUMENTS 64                      /* of a child process, and names in its environment */
+#define LIMIT_UPLOAD_BYTES (LIMIT_MEDIA_BYTES + 64 * 1024)  /* with what a form puts around it */
+#define LIMIT_UPLOADS_BYTES (128 * 1024 * 1024) /* bodies in flight of routes that take files; more answer 503 */
+#define LIMIT_MEDIA_HELD_BYTES (128 * 1024 * 1024)  /* files in memory while they are sent, fetched or copied */
+#define LIMIT_MEDIA_WAIT_MS 20000               /* for room under that ceiling */
+#define LIMIT_MEDIA_UNUSED_MS (24 * 3600000LL)  /* a file that no message has is kept so long */
+#define LIMIT_LINK_MS 3600000LL                 /* a public link to a file is valid so long */
+#define LIMIT_FETCHES 4                         /* files being fetched at once */
+#define LIMIT_FETCH_MS (6 * 3600000LL)          /* then a file that cannot be fetched is given up */
+#define LIMIT_FETCH_HOPS 3                      /* redirects followed from a public URL */
 #define LIMIT_MAIL_BYTES (40 * 1024 * 1024)     /* one mail: an attachment in base64 and the rest */
 #define LIMIT_LOG_LINE_BYTES 4096               /* also what a pipe takes at once */
 #define LIMIT_LOG_VALUE_BYTES 1024              /* one field of a line; longer ones are cut */

@@ -26,7 +26,8 @@ static const struct channel_attachment *copy_attachments(struct arena *arena, co
 
         copies[i] = (struct channel_attachment){ .name = cut(str_nfc(arena, given->name), LIMIT_NAME_BYTES),
             .type = cut(str_nfc(arena, given->type), LIMIT_NAME_BYTES), .data = given->data,
-            .ref = str_nfc(arena, given->ref), .size = given->size };
+            .ref = str_nfc(arena, given->ref), .size = given->size, .is_public = given->is_public,
+            .media_id = given->media_id };
     }
     return copies;
 }

@@ -31,6 +31,9 @@ struct channel_attachment {
     struct str ref;                 /* URL or provider id for fetch(); absent when `data` is given */
     int64_t size;                   /* as announced; 0: unknown */
     struct arena *arena;            /* of fetch(): where the answer and what is needed to ask go; NULL in events */
+    bool is_public;                 /* `ref` is a URL that anybody may have written: never given to the driver's
+                                     * fetch(), reached at public addresses only */
+    int64_t media_id;               /* the hub's own: a file it has already, instead of `data` and `ref` */
 };
 
 struct channel_event {

@@ -263,6 +263,7 @@ static const char *object_prefix(const char *word, size_t len)
         { "key", ID_KEY },           { "rule", ID_RULE },
         { "decision", ID_DECISION }, { "tenant", ID_TENANT },
         { "parked", ID_PARKED },     { "attempt", ID_ATTEMPT },
+        { "attachment", ID_MESSAGE },
     };
 
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)

@@ -97,6 +97,7 @@ static int open_keys(struct hub *hub, struct arena *arena, struct err *err)
     sign_derive(master, "seal", hub->seal_key);
     sign_derive(master, "keys", hub->token_key);
     sign_derive(master, "cursor", hub->cursor_key);
+    sign_derive(master, "media", hub->media_key);
     sign_derive(master, "log", hub->log_key);
     explicit_bzero(master, sizeof master);
     id_install_key(ids);

@@ -20,6 +20,7 @@ struct hub {
     unsigned char seal_key[SIGN_KEY_BYTES];         /* for secrets in rows */
     unsigned char token_key[SIGN_KEY_BYTES];        /* HMAC of API keys */
     unsigned char cursor_key[SIGN_KEY_BYTES];       /* MAC of page cursors */
+    unsigned char media_key[SIGN_KEY_BYTES];        /* MAC of public links to files */
     unsigned char log_key[SIGN_KEY_BYTES];          /* HMAC of personal fields, for log_start */
     struct recent *recent;                          /* keys and tenants that were valid a moment ago */
     char link[64];                                  /* first start: the one-time admin key to print, else "" */

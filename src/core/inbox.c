@@ -179,6 +179,20 @@ static int draw_ids(struct hub *hub, struct inbox_prepared *prepared, size_t cou
     return 0;
 }
 
+/* The bytes that came along are stored now, so that nothing that is accepted can lack them. */
+static int store_files(struct hub *hub, struct arena *arena, struct inbox_line *line, struct err *err)
+{
+    struct attachment_draft draft = { .tenant_id = line->write->tenant_id, .given = line->event->attachments,
+                                      .count = line->event->attachment_count };
+
+    if (line->refused || !inbox_is_message(line->event) || draft.count == 0)
+        return 0;
+    if (attachment_prepare(hub, arena, &draft, err))
+        return -1;
+    line->files = draft.rows;
+    return 0;
+}
+
 int inbox_prepare(struct hub *hub, struct arena *arena, struct inbox_write *write, struct err *err)
 {
     struct inbox_prepared *prepared = arena_alloc(arena, sizeof *prepared);
@@ -202,6 +216,8 @@ int inbox_prepare(struct hub *hub, struct arena *arena, struct inbox_write *writ
         line->event = &write->events[i];
         line->result = &write->results[i];
         prepare_line(arena, channel, line);
+        if (store_files(hub, arena, line, err))
+            return -1;
     }
     write->item.kind = &accept_kind;
     write->replayed = false;

@@ -38,7 +38,8 @@ struct inbox_write {
     void *prepared;                 /* inbox's own: normalised addresses, keys */
 };
 
-/* Check and normalise everything that needs no database, draw ids, set item.kind. In the arena. */
+/* Check and normalise everything, draw ids, set item.kind; store the bytes of files that came along (core/attachment.h:
+ * then it blocks for disk or network, and fails when they cannot be stored now). In the arena. */
 int inbox_prepare(struct hub *hub, struct arena *arena, struct inbox_write *write, struct err *err);
 
 /* Prepare, submit and wait. 0: committed; see results. */

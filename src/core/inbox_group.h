@@ -2,6 +2,7 @@
  * by inbox*.c alone. */
 #pragma once
 
+#include "core/attachment.h"
 #include "core/conversation.h"
 #include "core/inbox.h"
 
@@ -17,6 +18,7 @@ struct inbox_line {
     struct str external_id;         /* the provider's, or a hash; absent: none */
     enum message_direction direction;
     int64_t message_id, conversation_id, contact_id, job_id;
+    struct attachment *files;       /* event->attachment_count of them */
     bool refused;                   /* result says why; never stored */
 
     bool duplicate;                 /* result->message_id is the first one */

@@ -3,13 +3,15 @@
 #include "core/inbox.h"
 
 #include "base/arena.h"
+#include "base/id.h"
 #include "base/json.h"
+#include "base/sign.h"
 #include "core/park.h"
 
 #include <pthread.h>
 #include <string.h>
 
-#define CONTENT_MAX (4 * 1024 * 1024)
+#define CONTENT_MAX (16 * 1024 * 1024)     /* twice 4 MiB, with room for escapes */
 
 /* How many of the submitted rows have no outcome yet. */
 struct pending {
@@ -30,11 +32,12 @@ struct import {
 
 /* The columns of inbound_rows, in the order they are read. */
 enum { ROW_ID, ROW_TENANT, ROW_CHANNEL, ROW_SENDER, ROW_NAME, ROW_GROUP, ROW_TEXT, ROW_TYPE,
-       ROW_EXTERNAL, ROW_SENT, ROW_HISTORY, ROW_FROM_ME, ROW_METADATA, ROW_COLUMNS };
+       ROW_EXTERNAL, ROW_SENT, ROW_HISTORY, ROW_FROM_ME, ROW_METADATA, ROW_ATTACHMENTS, ROW_COLUMNS };
 
 static const char *const row_names[ROW_COLUMNS] = {
     "id", "tenant_id", "channel", "sender", "sender_name", "group_id", "text", "type",
-    "external_id", "sent_at_ms", "is_history", "from_me", "metadata"
+    "external_id", "sent_at_ms", "is_history", "from_me", "metadata",
+    "attachments"
 };
 
 static bool is_number(int column)
@@ -75,6 +78,35 @@ static bool is_object(struct arena *arena, struct str text)
     return json_kind(json_parse(arena, text, &err)) == JSON_KIND_OBJECT;
 }
 
+/* The row's files. NULL, or what is wrong with them. */
+static const char *read_files(struct arena *arena, struct str text, struct channel_event *event)
+{
+    const struct json *list = text.data ? json_parse(arena, text, NULL) : NULL;
+    struct channel_attachment *files = arena_array(arena, LIMIT_ATTACHMENTS, sizeof *files);
+
+    if (!text.data)
+        return NULL;
+    if (json_kind(list) != JSON_KIND_ARRAY || json_count(list) > LIMIT_ATTACHMENTS)
+        return "The row's attachments are not a JSON list of at most 20 files.";
+    for (size_t i = 0; i < json_count(list); i++) {
+        const struct json *one = json_item(list, i);
+        struct str data = json_text(json_get(one, "data")), url = json_text(json_get(one, "url"));
+        struct str media = json_text(json_get(one, "media"));
+
+        files[i] = (struct channel_attachment){ .name = json_text(json_get(one, "name")),
+            .type = json_text(json_get(one, "type")), .ref = url.data ? url : json_text(json_get(one, "ref")),
+            .size = json_int(json_get(one, "size"), 0), .is_public = url.data != NULL };
+        if ((data.data && !sign_unbase64(arena, data, &files[i].data))
+            || (media.data && !id_decode(ID_MEDIA, media, &files[i].media_id)))
+            return "One of the row's attachments has data that is not base64, or a media id that is none.";
+        if (!files[i].data.data && !files[i].ref.len && !files[i].media_id)
+            return "One of the row's attachments has neither data, ref, url nor media.";
+    }
+    event->attachments = files;
+    event->attachment_count = json_count(list);
+    return NULL;
+}
+
 static const char *fault_of(struct arena *arena, const struct db_rows *rows)
 {
     struct str metadata = db_col_text(rows, ROW_METADATA);
@@ -90,7 +122,7 @@ static const char *fault_of(struct arena *arena, const struct db_rows *rows)
     return NULL;
 }
 
-static void read_event(struct arena *arena, const struct db_rows *rows, struct import *import)
+static const char *read_event(struct arena *arena, const struct db_rows *rows, struct import *import)
 {
     struct events events = { .arena = arena };
     struct channel_event event = {
@@ -101,6 +133,7 @@ static void read_event(struct arena *arena, const struct db_rows *rows, struct i
         .metadata = db_col_text(rows, ROW_METADATA), .priority = PRIORITY_NORMAL,
         .provider_ms = db_col_int(rows, ROW_SENT), .is_history = db_col_int(rows, ROW_HISTORY) != 0,
     };
+    const char *fault = read_files(arena, db_col_text(rows, ROW_ATTACHMENTS), &event);
     struct err err;
 
     /* without anything that makes it unique, the row itself does */
@@ -108,6 +141,7 @@ static void read_event(struct arena *arena, const struct db_rows *rows, struct i
         event.external_id = str_c(arena_printf(arena, "row.%lld", (long long)import->write.row_id));
     events_add(&events, &event, &err);
     import->event = events.items[0];
+    return fault;
 }
 
 static int read_rows(struct hub *hub, struct arena *arena, int limit, struct import *imports,
@@ -121,11 +155,12 @@ static int read_rows(struct hub *hub, struct arena *arena, int limit, struct imp
         return -1;
     rows = db_query(session,
         "SELECT id, tenant_id, channel, sender, sender_name, group_id, text, type, external_id, "
-        "sent_at_ms, is_history, from_me, metadata FROM inbound_rows ORDER BY id LIMIT $1",
+        "sent_at_ms, is_history, from_me, metadata, attachments FROM inbound_rows ORDER BY id LIMIT $1",
         DB_ARGS(db_int(limit)), err);
     while (rows && (found = db_next(rows, err)) == 1) {
         struct import *import = &imports[count++];
         struct str channel = db_col_text(rows, ROW_CHANNEL);
+        const char *fault;
 
         import->write.row_id = db_col_int(rows, ROW_ID);
         import->write.tenant_id = db_col_int(rows, ROW_TENANT);
@@ -137,7 +172,8 @@ static int read_rows(struct hub *hub, struct arena *arena, int limit, struct imp
             .source = "inbound_rows", .content = row_content(arena, rows),
             .content_type = STR("application/json") };
         import->write.cursor = (struct str){ str_dup(arena, channel), channel.len };
-        read_event(arena, rows, import);
+        fault = read_event(arena, rows, import);
+        import->fault = import->fault ? import->fault : fault;
     }
     db_read_end(session);
     return found < 0 ? -1 : count;

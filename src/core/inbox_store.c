@@ -177,6 +177,21 @@ static int insert_messages(struct inbox_group *group, struct err *err)
     return 0;
 }
 
+/* The files of all messages, and the jobs that fetch what did not come along. */
+static int insert_files(struct inbox_group *group, struct err *err)
+{
+    for (size_t i = 0; i < group->kept_count; i++) {
+        const struct inbox_line *line = group->kept[i];
+        const struct attachment_job job = { line->write->channel_id, line->touch->id, received_ms(line) };
+
+        for (size_t k = 0; k < line->event->attachment_count; k++)
+            line->files[k].message_id = line->message_id;
+        if (attachment_store(group->tx, line->files, line->event->attachment_count, &job, err))
+            return -1;
+    }
+    return 0;
+}
+
 static void log_messages(struct inbox_group *group)
 {
     for (size_t i = 0; i < group->kept_count; i++) {
@@ -362,7 +377,7 @@ int inbox_store(struct inbox_group *group, struct err *err)
 
     if (group->kept_count == 0)
         return 0;
-    if (touch_conversations(group, err) || insert_messages(group, err))
+    if (touch_conversations(group, err) || insert_messages(group, err) || insert_files(group, err))
         return -1;
     heard = arena_array(group->arena, group->touch_count, sizeof *heard);
     channel_count = gather_channels(group, heard);

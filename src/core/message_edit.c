@@ -1,6 +1,7 @@
 #include "core/message_edit.h"
 
 #include "base/arena.h"
+#include "core/attachment.h"
 #include "core/conversation.h"
 #include "core/event.h"
 
@@ -91,6 +92,7 @@ int message_delete(struct db_session *tx, const struct message_ref *ref, struct 
     if (db_exec(tx, "UPDATE messages SET text = '', metadata = NULL, deleted_ms = $1, "
                 "updated_ms = $1 WHERE id = $2", DB_ARGS(db_int(ref->at_ms), db_int(ref->id)),
                 err) < 0
+        || attachment_drop(tx, ref->id, ref->at_ms, err)
         || clear(tx, "DELETE FROM message_revisions WHERE message_id = $1", ref->id, err)
         || clear(tx, "DELETE FROM message_reactions WHERE message_id = $1", ref->id, err)
         || clear(tx, "DELETE FROM message_tags WHERE message_id = $1", ref->id, err))

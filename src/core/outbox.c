@@ -116,7 +116,7 @@ int outbox_route(struct hub *hub, struct arena *arena, const struct outbox_reque
 
 static int check_request(const struct outbox_request *request, struct err *err)
 {
-    if (request->text.len == 0)
+    if (request->text.len == 0 && request->attachment_count == 0)
         return err_field(err, "text", "The text is empty.");
     if (request->text.len > LIMIT_TEXT_BYTES)
         return err_field(err, "text", "The text has %zu bytes; at most %d are taken.",
@@ -148,7 +148,8 @@ static int check_parts(struct outbox_prepared *prepared, struct err *err)
 {
     const struct channel_driver *driver = prepared->route.channel.driver;
 
-    prepared->parts = split_count(driver, prepared->text);
+    prepared->parts = split_plan(driver, prepared->text,
+                                 (int)prepared->write->request.attachment_count).parts;
     if (prepared->parts <= LIMIT_PARTS_PER_MESSAGE)
         return 0;
     err_field(err, "text", "The text makes %d parts of %zu characters on this channel.",
@@ -180,6 +181,28 @@ static int check_fallback(struct hub *hub, struct arena *arena, struct outbox_pr
     return 0;
 }
 
+/* Only where the channel takes them; their bytes are stored before the message is. */
+static int prepare_files(struct hub *hub, struct arena *arena, struct outbox_prepared *prepared,
+                         struct err *err)
+{
+    const struct outbox_request *request = &prepared->write->request;
+    const struct channel *channel = &prepared->route.channel;
+    struct attachment_draft draft = { .tenant_id = request->tenant_id, .strict = true,
+                                      .given = request->attachments, .count = request->attachment_count };
+
+    if (draft.count == 0)
+        return 0;
+    if (!(channel->driver->can & CHANNEL_CAN_MEDIA)) {
+        err_field(err, "attachments", "The channel \"%s\" is of kind %s, which cannot send files.", channel->name,
+                  channel->kind);
+        return err_hint(err, "Send a link in the text, or choose another channel.");
+    }
+    if (attachment_prepare(hub, arena, &draft, err))
+        return -1;
+    prepared->files = draft.rows;
+    return 0;
+}
+
 int outbox_prepare(struct hub *hub, struct arena *arena, struct outbox_write *write,
                    struct err *err)
 {
@@ -191,8 +214,9 @@ int outbox_prepare(struct hub *hub, struct arena *arena, struct outbox_write *wr
     if (check_request(&write->request, err) || check_times(&write->request, prepared, err)
         || outbox_route(hub, arena, &write->request, &prepared->route, err))
         return -1;
-    prepared->text = str_nfc(arena, write->request.text);
-    if (check_parts(prepared, err) || check_fallback(hub, arena, prepared, err))
+    prepared->text = write->request.text.len > 0 ? str_nfc(arena, write->request.text) : STR("");
+    if (check_parts(prepared, err) || check_fallback(hub, arena, prepared, err)
+        || prepare_files(hub, arena, prepared, err))
         return -1;
     first = ids_take(hub->ids, IDS_PER_WRITE, err);
     if (first < 0)

@@ -8,6 +8,7 @@
 #include "core/message.h"
 
 struct channel;
+struct channel_attachment;
 
 /* Where it goes instead when it is not delivered within the time (core/fallback.h). */
 struct outbox_fallback {
@@ -20,7 +21,9 @@ struct outbox_fallback {
 struct outbox_request {
     int64_t tenant_id, conversation_id, channel_id;
     struct str to;
-    struct str text, type, metadata;
+    struct str text, type, metadata;        /* the text may be empty where there are files */
+    const struct channel_attachment *attachments;   /* files: `data`, `media_id`, or a public URL as `ref` */
+    size_t attachment_count;
     enum message_origin origin;
     int64_t priority;
     int64_t scheduled_ms, expires_ms;       /* 0: at once; 0: 24 hours */
@@ -39,8 +42,9 @@ struct outbox_write {
     void *prepared;
 };
 
-/* Route and check without writing: finds channel and contact address, splits the text, refuses
- * groups for machines, empty texts, channels that cannot send (hint). Draws the id. */
+/* Route and check: finds channel and contact address, splits the text, refuses groups for machines,
+ * empty messages, channels that cannot send (hint), or no files. Stores the bytes of files that come
+ * with it, and writes nothing else. Draws the id. */
 int outbox_prepare(struct hub *hub, struct arena *arena, struct outbox_write *write,
                    struct err *err);
 

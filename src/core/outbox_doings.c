@@ -211,15 +211,18 @@ static int count_parts(struct hub *hub, struct deed *deed, struct err *err)
     struct message message = { .tenant_id = deed->tenant_id, .id = deed->message_id };
     struct db_session *session = db_read(hub->db, deed->tenant_id, err);
     struct channel channel;
-    int found = session ? message_get(session, arena, &message, err) : -1;
+    int found = session ? message_get(session, arena, &message, err) : -1, files = 0;
+    struct attachment *list;
 
+    if (found == 1 && (files = attachment_list(session, arena, message.id, &list, err)) < 0)
+        found = -1;
     if (session)
         db_read_end(session);
     if (found == 1)
         found = channel_load(hub->db, arena, CHANNEL_ID(deed->tenant_id, message.channel_id),
                              &channel, err);
     if (found == 1 && channel.driver)
-        deed->parts = split_count(channel.driver, message.text);
+        deed->parts = split_plan(channel.driver, message.text, files).parts;
     if (found == 0)
         err_set(err, ERR_NOT_FOUND, "There is no such outgoing message.");
     if (found == 1 && deed->parts > LIMIT_PARTS_PER_MESSAGE)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/channel.h"
+#include "core/attachment.h"
 #include "core/conversation.h"
 #include "core/outbox.h"
 
@@ -23,6 +24,7 @@ struct outbox_prepared {
     int64_t conversation_id, contact_id, job_id;
     int64_t now_ms, expires_ms;
     int parts, runs;
+    struct attachment *files;       /* request.attachment_count of them */
 
     struct conversation_touch *touch;
     size_t order;

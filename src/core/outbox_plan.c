@@ -5,17 +5,17 @@
 #include "core/outbox_group.h"
 #include "core/split.h"
 
-static void count_parts(const struct outbox_route *route, struct str text, struct outbox_plan *out)
+static void count_parts(const struct outbox_route *route, struct str text, int files, struct outbox_plan *out)
 {
     const struct channel_driver *driver = route->channel.driver;
-    struct str rest = text, part;
+    struct str rest = text.len > 0 || files == 0 ? text : (struct str){ 0 }, part;
 
-    out->parts = out->segments = 0;
+    out->parts = split_plan(driver, text, files).parts;
+    out->segments = 0;
     out->encoding = "text";
     while (split_next(driver, &rest, &part)) {
         struct split_segments sms = split_segments(part);
 
-        out->parts++;
         out->segments += driver->can & CHANNEL_SMS ? sms.segments : 1;
     }
     if (driver->can & CHANNEL_SMS)
@@ -30,13 +30,19 @@ int outbox_plan(struct hub *hub, struct arena *arena, const struct outbox_reques
     struct db_session *session;
     int found;
 
-    if (request->text.len == 0)
+    if (request->text.len == 0 && request->attachment_count == 0)
         return err_field(err, "text", "The text is empty.");
     if (outbox_route(hub, arena, request, route, err))
         return -1;
     *out = (struct outbox_plan){ .channel_name = str_c(route->channel.name),
                                  .kind = str_c(route->channel.kind), .to = route->peer };
-    count_parts(route, str_nfc(arena, request->text), out);
+    if (request->attachment_count > 0 && !(route->channel.driver->can & CHANNEL_CAN_MEDIA)) {
+        err_field(err, "attachments", "The channel \"%s\" is of kind %s, which cannot send files.",
+                  route->channel.name, route->channel.kind);
+        return err_hint(err, "Send a link in the text, or choose another channel.");
+    }
+    count_parts(route, request->text.len > 0 ? str_nfc(arena, request->text) : STR(""),
+                (int)request->attachment_count, out);
     session = db_read(hub->db, request->tenant_id, err);
     if (!session)
         return -1;

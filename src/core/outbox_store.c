@@ -203,6 +203,22 @@ static int insert_messages(struct db_session *tx, struct outbox_prepared **write
     return db_exec_rows(tx, &set, err) == (int64_t)count ? 0 : -1;
 }
 
+static int insert_files(struct db_session *tx, struct outbox_prepared **writes, size_t count,
+                        struct err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct outbox_write *write = writes[i]->write;
+        const struct attachment_job job = { writes[i]->route.channel.id, writes[i]->touch->id,
+                                            writes[i]->now_ms };
+
+        for (size_t k = 0; k < write->request.attachment_count; k++)
+            writes[i]->files[k].message_id = write->message_id;
+        if (attachment_store(tx, writes[i]->files, write->request.attachment_count, &job, err))
+            return -1;
+    }
+    return 0;
+}
+
 static void log_messages(struct db_session *tx, struct outbox_prepared **writes, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -317,8 +333,8 @@ int outbox_store(struct db_session *tx, struct outbox_prepared **writes, size_t 
     if (count == 0)
         return 0;
     if (touch_conversations(tx, writes, count, err) || suppress(tx, writes, count, err)
-        || insert_messages(tx, writes, count, err) || insert_jobs(tx, writes, count, err)
-        || fallback_store(tx, writes, count, err))
+        || insert_messages(tx, writes, count, err) || insert_files(tx, writes, count, err)
+        || insert_jobs(tx, writes, count, err) || fallback_store(tx, writes, count, err))
         return -1;
     log_messages(tx, writes, count);
     return 0;

@@ -15,7 +15,7 @@
 #include "core/pace.h"
 #include "core/retry.h"
 
-enum job_kind { JOB_SEND = 1, JOB_DECIDE, JOB_WEBHOOK };
+enum job_kind { JOB_SEND = 1, JOB_DECIDE, JOB_WEBHOOK, JOB_FETCH };
 enum job_state { JOB_READY, JOB_RUNNING, JOB_WAITING, JOB_HELD };
 
 /* attempts.outcome. */

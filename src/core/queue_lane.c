@@ -28,7 +28,7 @@ int queue_promote(struct db_session *tx, enum job_kind kind, const int64_t *lane
                   struct err *err)
 {
     static const char *const texts[] = { [JOB_SEND] = PROMOTE("1"), [JOB_DECIDE] = PROMOTE("2"),
-        [JOB_WEBHOOK] = PROMOTE("3") };
+        [JOB_WEBHOOK] = PROMOTE("3"), [JOB_FETCH] = PROMOTE("4") };
     struct db_value *values = arena_array(db_arena(tx), count, sizeof *values);
 
     for (size_t i = 0; i < count; i++)

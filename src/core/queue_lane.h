@@ -28,7 +28,7 @@ int queue_expired_sends(struct db_session *session, struct arena *arena, struct 
                         size_t *count,
                         struct err *err);
 
-/* --- Jobs of the other kinds: decide, webhook ------------------------------------------------- */
+/* --- Jobs of the other kinds: decide, webhook, fetch ------------------------------------------------- */
 
 struct job {
     int64_t id, tenant_id, kind, lane, lane_seq, attempt, failures, channel_id, conversation_id,

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "core/channel.h"
+#include "core/send_file.h"
 #include "core/send_key.h"
 #include "core/split.h"
 
@@ -20,7 +21,8 @@ struct sending {
     struct queue_send send;         /* part and attempt_id move on */
     struct channel channel;
     const struct channel_driver *driver;
-    int64_t parts;                  /* of the text, as this channel splits it */
+    struct split_plan plan;         /* the parts, as this channel splits text and files */
+    struct send_files files;
     enum message_state settled;     /* the least that is known of all parts */
     struct str settled_code, settled_hint;
 };
@@ -143,10 +145,10 @@ static void add_thread(struct sending *s, struct send_job *job)
 static struct send_job job_of(struct sending *s)
 {
     char id[ID_TEXT_BYTES];
+    int file;
     struct send_job job = { .arena = s->arena, .to = str_dup(s->arena, s->send.to),
         .part = (int)s->send.part,
-        .parts = (int)s->parts, .attempt = (int)s->send.attempt, .timeout_ms = LIMIT_SEND_MS,
-        .text = split_part(s->driver, s->send.text, (int)s->send.part),
+        .parts = (int)s->plan.parts, .attempt = (int)s->send.attempt, .timeout_ms = LIMIT_SEND_MS,
         .metadata = s->send.metadata,
         .reply_to = s->send.part == 0 ? str_dup(s->arena, s->send.reply_to) : NULL };
 
@@ -156,13 +158,16 @@ static struct send_job job_of(struct sending *s)
     add_thread(s, &job);
     if (s->send.conversation.len > 0)
         job.conversation = str_dup(s->arena, s->send.conversation);
-    send_key(job.key, s->send.message_id, job.part);
     if (s->send.act_id) {
         job.act = s->send.act;
         job.target = str_dup(s->arena, s->send.target);
         job.text = s->send.text;
         snprintf(job.key, sizeof job.key, "%s-0", id_encode(id, ID_ACT, s->send.act_id));
+        return job;
     }
+    send_key(job.key, s->send.message_id, job.part);
+    job.text = split_plan_part(s->driver, &s->plan, s->send.text, (int)s->send.part, &file);
+    job.attachment = file < 0 ? NULL : send_file_of(&s->files, file);
     return job;
 }
 
@@ -294,7 +299,7 @@ static void set_done(struct sending *s, struct queue_finish *finish, const struc
 {
     finish->part_done = true;
     finish->part_settled = part_settled(s, tried);
-    if (tried->is_lookup && s->send.part + 1 < s->parts) {
+    if (tried->is_lookup && s->send.part + 1 < s->plan.parts) {
         finish->end = QUEUE_AGAIN;      /* that part is there; the others follow in their turn */
         finish->due_ms = finish->now_ms;
         set_change(finish, MESSAGE_QUEUED, "", "");
@@ -396,15 +401,36 @@ static int next_part(struct sending *s, const struct tried *tried, struct err *e
     return finish.done;
 }
 
+/* The part's file cannot go out now, or never: nothing was tried. */
+static int end_without_file(struct sending *s, enum send_file_state state, struct err *err)
+{
+    struct queue_finish finish = finish_of(s, state == SEND_FILE_LOST ? QUEUE_REMOVE : QUEUE_AGAIN);
+    const char *code = state == SEND_FILE_LOST ? "file_lost" : state == SEND_FILE_PENDING ? "file_pending" : "store";
+
+    finish.due_ms = finish.now_ms + SEND_FILE_WAIT_MS;
+    if (s->send.expires_ms && finish.due_ms > s->send.expires_ms)
+        finish.due_ms = s->send.expires_ms;
+    set_change(&finish, state == SEND_FILE_LOST ? MESSAGE_FAILED : MESSAGE_QUEUED, code, s->files.why.detail);
+    finish.tried = (struct attempt){ .outcome = state == SEND_FILE_LOST ? ATTEMPT_REFUSED : ATTEMPT_RETRY,
+        .code = str_c(code), .detail = str_c(s->files.why.detail) };
+    return submit(s, &finish, err);
+}
+
 static int send_parts(struct sending *s, struct err *err)
 {
     for (;;) {
-        struct tried tried = try_once(s);
-        int more;
+        int file = (int)s->send.part - s->plan.texts, more;
+        enum send_file_state state = file < 0 ? SEND_FILE_READY : send_file_open(s->hub, &s->files, file);
+        struct tried tried;
+
+        if (state != SEND_FILE_READY)
+            return end_without_file(s, state, err);
+        tried = try_once(s);
+        send_file_close(&s->files);
         clean_result(s, &tried.result);
         if (tried.outcome == SEND_DONE)
             settle(s, &tried.result);
-        if (tried.outcome != SEND_DONE || s->send.part + 1 >= s->parts)
+        if (tried.outcome != SEND_DONE || s->send.part + 1 >= s->plan.parts)
             return store(s, &tried, err);
         more = next_part(s, &tried, err);
         if (more != 1)
@@ -469,9 +495,18 @@ static int prepare(struct sending *s, struct err *err)
                             STR("The channel is gone, or its kind cannot send. Choose another "
                                 "channel."), err);
     s->driver = s->channel.driver;
-    s->parts = s->send.act_id ? 1 : split_count(s->driver, s->send.text);
-    if (s->send.part >= s->parts)
-        return end_unusable(s, STR("The text has fewer parts than were sent already."), err);
+    if (s->send.act_id) {
+        s->plan.parts = 1;
+        return 1;
+    }
+    if (send_files_load(s->hub, s->arena, &s->send, &s->files, err))
+        return -1;
+    s->plan = split_plan(s->driver, s->send.text, s->files.count);
+    if (s->send.part >= s->plan.parts)
+        return end_unusable(s, STR("The message has fewer parts than were sent already."), err);
+    if (s->files.count > 0 && !(s->driver->can & CHANNEL_CAN_MEDIA))
+        return end_unusable(s, STR("The channel cannot send files. Send a link in the text, or choose another "
+                                   "channel."), err);
     return 1;
 }
 

@@ -48,6 +48,32 @@ struct str split_part(const struct channel_driver *driver, struct str text, int 
     return part;
 }
 
+/* --- Files ------------------------------------------------------------------------------------ */
+
+struct split_plan split_plan(const struct channel_driver *driver, struct str text, int files)
+{
+    struct split_plan plan = { .files = files };
+    size_t units;
+
+    if (text.len > 0 || files == 0)
+        plan.texts = split_count(driver, text);
+    units = driver->can & CHANNEL_CAN_UTF16 ? str_utf16_length(text) : str_utf8_length(text);
+    plan.captioned = files > 0 && plan.texts == 1 && units <= driver->caption_max;
+    if (plan.captioned)
+        plan.texts = 0;
+    plan.parts = plan.texts + files;
+    return plan;
+}
+
+struct str split_plan_part(const struct channel_driver *driver, const struct split_plan *plan, struct str text,
+                           int index, int *file)
+{
+    *file = index < plan->texts ? -1 : index - plan->texts;
+    if (*file < 0)
+        return split_part(driver, text, index);
+    return *file == 0 && plan->captioned ? text : STR("");
+}
+
 /* --- SMS -------------------------------------------------------------------------------------- */
 
 /* The code points of the GSM 03.38 default alphabet beyond ASCII; ASCII's own exceptions are below.

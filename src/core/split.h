@@ -21,6 +21,18 @@ struct str split_part(const struct channel_driver *driver, struct str text, int 
  * there is one part only. */
 struct str split_hint(struct arena *arena, int64_t part, int64_t parts, struct str hint);
 
+/* How a message with files goes out: the text's parts first, then one part per file; or, where the channel lets a text
+ * go with a file and it is short enough for that, the first file takes it along. */
+struct split_plan {
+    int texts, files, parts;
+    bool captioned;
+};
+struct split_plan split_plan(const struct channel_driver *driver, struct str text, int files);
+
+/* Part `index` of it: its text, and which file it is (-1: none). */
+struct str split_plan_part(const struct channel_driver *driver, const struct split_plan *plan, struct str text,
+                           int index, int *file);
+
 /* What a text is as SMS: GSM-7 when every character is in its alphabet, else UCS-2. */
 struct split_segments {
     const char *encoding;       /* "GSM-7" or "UCS-2" */

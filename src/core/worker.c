@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "core/config.h"
 #include "core/decide.h"
+#include "core/fetch.h"
 #include "core/forward.h"
 #include "core/hub.h"
 #include "core/inbox.h"
@@ -27,7 +28,7 @@
 /* how soon a loop that goes by the clock sees that it is to stop */
 #define CLOCK_STEP_MS 200
 
-enum { IMPORTER, DECIDER, SENDER, FORWARDER, POLLER, SWEEPER, HEARTBEAT, LOOPS };
+enum { IMPORTER, DECIDER, SENDER, FORWARDER, FETCHER, POLLER, SWEEPER, HEARTBEAT, LOOPS };
 
 struct loop {
     struct workers *workers;
@@ -41,7 +42,7 @@ struct workers {
     struct hub *hub;
     struct sender *sender;
     struct pollers *pollers;
-    struct pool *agents, *forwarders;
+    struct pool *agents, *forwarders, *fetchers;
     struct decider decider;
     struct loop loops[LOOPS];
     int started;
@@ -80,6 +81,15 @@ static int send_step(struct workers *workers, int64_t *next_ms, struct err *err)
 static int webhook_step(struct workers *workers, int64_t *next_ms, struct err *err)
 {
     int done = forward_start(workers->hub, workers->forwarders, next_ms, err);
+
+    if (done == 0)
+        pause_ms(LOOK_PAUSE_MS);
+    return done;
+}
+
+static int media_step(struct workers *workers, int64_t *next_ms, struct err *err)
+{
+    int done = fetch_start(workers->hub, workers->fetchers, workers->sender, next_ms, err);
 
     if (done == 0)
         pause_ms(LOOK_PAUSE_MS);
@@ -172,7 +182,7 @@ static int start_loop(struct workers *workers, int which, const char *name, stru
 {
     static int (*const steps[LOOPS])(struct workers *, int64_t *, struct err *) = {
         [IMPORTER] = import_step, [DECIDER] = decider_step, [SENDER] = send_step,
-            [FORWARDER] = webhook_step,
+            [FORWARDER] = webhook_step, [FETCHER] = media_step,
         [POLLER] = poll_step, [SWEEPER] = sweep_step, [HEARTBEAT] = heartbeat_step };
     struct loop *loop = &workers->loops[which];
     bool by_clock = which == SWEEPER || which == HEARTBEAT || which == POLLER;
@@ -200,10 +210,11 @@ static int send_slots(const struct hub *hub)
 
 struct workers *workers_start(struct hub *hub, struct err *err)
 {
-    static const char *const names[LOOPS] = { "import", "decide", "claim", "forward", "poll",
+    static const char *const names[LOOPS] = { "import", "decide", "claim", "forward", "fetch", "poll",
         "sweep", "heartbeat" };
     const struct pool_options agents = { "agent", 1, AGENT_THREADS, LIMIT_WORK_QUEUE, 0 };
     const struct pool_options forwarders = { "forward", 1, FORWARD_THREADS, FORWARD_THREADS, 0 };
+    const struct pool_options fetchers = { "fetch", 1, LIMIT_FETCHES, LIMIT_FETCHES, 0 };
     struct workers *workers = mem_alloc(sizeof *workers);
     int failed = 0;
 
@@ -212,6 +223,7 @@ struct workers *workers_start(struct hub *hub, struct err *err)
     workers->agents = pool_new(&agents);
     workers->pollers = pollers_new(hub);
     workers->forwarders = pool_new(&forwarders);
+    workers->fetchers = pool_new(&fetchers);
     workers->decider = (struct decider){ hub, workers->agents, workers->sender };
     /* SQLite has one hub: what another one held was left behind by a dead process. */
     if (!db_is_postgres(hub->db))
@@ -231,7 +243,8 @@ static bool is_idle(struct workers *workers)
 {
     return pool_waiting(workers->agents) + pool_running(workers->agents) == 0 &&
            pollers_idle(workers->pollers) &&
-           pool_waiting(workers->forwarders) + pool_running(workers->forwarders) == 0;
+           pool_waiting(workers->forwarders) + pool_running(workers->forwarders) == 0 &&
+           pool_waiting(workers->fetchers) + pool_running(workers->fetchers) == 0;
 }
 
 bool workers_stop(struct workers *workers, int timeout_ms)
@@ -257,6 +270,7 @@ bool workers_stop(struct workers *workers, int timeout_ms)
     pool_free(workers->agents);
     pollers_free(workers->pollers);
     pool_free(workers->forwarders);
+    pool_free(workers->fetchers);
     free(workers);
     return true;
 }

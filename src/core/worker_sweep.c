@@ -7,6 +7,7 @@
 #include "core/fallback.h"
 #include "core/hub.h"
 #include "core/inbox.h"
+#include "core/media.h"
 #include "core/send.h"
 #include "core/silence.h"
 
@@ -233,12 +234,12 @@ static int raise_alarms(struct hub *hub, struct err *err)
 int worker_sweep_step(struct hub *hub, int64_t *next_ms, struct err *err)
 {
     int (*const parts[])(struct hub *, struct err *) = { take_over_sends, join_due,
-        expire_messages, inbox_join_late, raise_alarms, fallback_step };
+        expire_messages, inbox_join_late, raise_alarms, fallback_step, media_sweep };
     int64_t again_ms;
     int done = 0, decided = queue_recover(hub, JOB_DECIDE, err), forwarded;
 
     forwarded = decided < 0 ? -1 : queue_recover(hub, JOB_WEBHOOK, err);
-    if (forwarded < 0)
+    if (forwarded < 0 || queue_recover(hub, JOB_FETCH, err) < 0)
         return -1;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         int part = parts[i](hub, err);

@@ -281,6 +281,14 @@ static int stop_when_interrupted(void *arg, curl_off_t to_get, curl_off_t got, c
     return exchange_interrupted();
 }
 
+static void set_signing(struct transfer *transfer, const struct exchange_aws *aws)
+{
+    curl_easy_setopt(transfer->easy, CURLOPT_AWS_SIGV4,
+                     arena_printf(transfer->arena, "aws:amz:%s:%s", aws->region, aws->service));
+    curl_easy_setopt(transfer->easy, CURLOPT_USERNAME, aws->key);
+    curl_easy_setopt(transfer->easy, CURLOPT_PASSWORD, aws->secret);
+}
+
 static void set_options(struct transfer *transfer)
 {
     int timeout_ms = transfer->request->timeout_ms;
@@ -307,6 +315,8 @@ static void set_options(struct transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, stop_when_interrupted);
     curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+    if (transfer->request->aws)
+        set_signing(transfer, transfer->request->aws);
     set_method(transfer);
 }
 

@@ -16,6 +16,12 @@ enum egress {
     EGRESS_CHANNEL          /* a channel's own base_url: also private or loopback where an egress_allow row names it */
 };
 
+/* Signing by AWS Signature Version 4, as S3 and everything that speaks like it wants it. */
+struct exchange_aws {
+    const char *service, *region;   /* "s3", "eu-central-1" */
+    const char *key, *secret;
+};
+
 struct exchange_request {
     enum http_method method;
     const char *url;
@@ -26,6 +32,7 @@ struct exchange_request {
     int64_t tenant_id;              /* whose egress_allow rows count */
     int timeout_ms;                 /* whole exchange; at most LIMIT_SEND_MS */
     size_t answer_max;              /* bytes read of the answer; 0: LIMIT_EXCHANGE_BYTES */
+    const struct exchange_aws *aws; /* sign the request so; NULL: not */
 };
 
 /* How far it came: the base of "surely not sent" against "not known" (RELIABILITY 2.3). */
