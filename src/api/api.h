@@ -28,3 +28,6 @@ bool api_close(struct api *api);
 
 /* The http_respond of the server: routes, authenticates, checks fields, runs. `arg` is struct api *. */
 http_respond api_respond;
+
+/* The http_options.body_max_of of the server: more only for operations that take files. `arg` is struct api *. */
+size_t api_body_max(void *arg, const struct http_request *request);

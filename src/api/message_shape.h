@@ -14,7 +14,11 @@ struct json_writer;
 
 /* What lists have too. */
 #define MESSAGE_TAGS_SHAPE \
-    { "tags", FIELD_TEXTS, 0, "Its tags.", 0, LIMIT_TAGS_PER_MESSAGE }
+    { "tags", FIELD_TEXTS, 0, "Its tags.", 0, LIMIT_TAGS_PER_MESSAGE }, \
+    { "attachments", FIELD_LIST, 0, "Its files.", 0, LIMIT_ATTACHMENTS, NULL, NULL, message_file_shape }
+
+/* One file of a message. */
+extern const struct field message_file_shape[];
 
 /* Write a message with its tags as a JSON object value; a deleted one as its tombstone. */
 void message_shape_put(struct json_writer *out, const struct message *message, const struct tag_set *tags);

@@ -156,6 +156,16 @@ static void run(struct op_call *call, struct err *err)
         finish_done(call, done, err);
 }
 
+size_t api_body_max(void *arg, const struct http_request *request)
+{
+    struct api *api = arg;
+    struct route_match match;
+    const struct route *route = route_find(api->routes, request->path, &match) ? route_for(&match, request->method)
+                                                                               : NULL;
+
+    return route && route->op->flags & OP_UPLOAD ? LIMIT_UPLOAD_BYTES : LIMIT_BATCH_BYTES;
+}
+
 void api_respond(void *arg, struct http_exchange *exchange, struct http_request *request)
 {
     struct op_call *call = arena_alloc(request->arena, sizeof *call);

@@ -30,7 +30,9 @@ enum {
     OP_RAW = 512,           /* the body is not read: run looks at call->request; unknown query parameters pass */
     OP_LARGE = 1024,        /* the body may have LIMIT_BATCH_BYTES instead of LIMIT_JSON_BYTES */
     OP_SECRET = 2048,       /* the answer shows a secret once: its idempotent copy is stored sealed */
-    OP_GROUPED = 4096       /* run hands call->idempotency to a grouped write; nothing is looked up before */
+    OP_GROUPED = 4096,      /* run hands call->idempotency to a grouped write; nothing is looked up before */
+    OP_UPLOAD = 8192,       /* the body is a file, up to LIMIT_UPLOAD_BYTES; fields come from path and query only */
+    OP_FILE = 16384         /* answers a file */
 };
 
 /* A further way in which an operation succeeds. */

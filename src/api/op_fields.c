@@ -103,10 +103,11 @@ int op_read_fields(struct op_call *call, const struct route *route, const struct
 {
     const struct field *table = call->op->fields ? call->op->fields : no_fields;
     enum http_method method = call->op->method;
-    bool body = method == HTTP_POST || method == HTTP_PUT || method == HTTP_PATCH;
+    bool body = (method == HTTP_POST || method == HTTP_PUT || method == HTTP_PATCH)
+        && !(call->op->flags & OP_UPLOAD);
 
     if (call->op->flags & OP_RAW || !body) {
-        if (!(call->op->flags & OP_RAW) && call->request->body.len > 0) {
+        if (!(call->op->flags & (OP_RAW | OP_UPLOAD)) && call->request->body.len > 0) {
             err_set(err, ERR_MALFORMED, "This operation takes no body.");
             return err_hint(err, "Give its fields in the query string.");
         }

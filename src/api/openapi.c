@@ -159,7 +159,7 @@ static void success(struct json_writer *w, const struct op *op, int code, const 
         object_at(w, "content");
         if (op->flags & OP_STREAM) {
             object_at(w, "text/event-stream");
-        } else if (op->flags & OP_RAW) {
+        } else if (op->flags & (OP_RAW | OP_FILE)) {
             object_at(w, "*/*");
         } else {
             object_at(w, "application/json");
@@ -215,7 +215,7 @@ static bool has_body(const struct op *op)
 
 static bool in_body(const struct op *op, const struct field *field)
 {
-    return has_body(op) && !(op->flags & OP_RAW) && !(field->flags & (FIELD_PATH | FIELD_QUERY));
+    return has_body(op) && !(op->flags & (OP_RAW | OP_UPLOAD)) && !(field->flags & (FIELD_PATH | FIELD_QUERY));
 }
 
 static void parameter(struct json_writer *w, const struct field *field)
@@ -269,13 +269,13 @@ static void body(struct json_writer *w, const struct op *op)
         any = any || in_body(op, field);
         required = required || (in_body(op, field) && field->flags & FIELD_REQUIRED);
     }
-    if (!has_body(op) || (!any && !(op->flags & OP_RAW)))
+    if (!has_body(op) || (!any && !(op->flags & (OP_RAW | OP_UPLOAD))))
         return;
     object_at(w, "requestBody");
     json_bool_at(w, "required", required);
     object_at(w, "content");
-    object_at(w, op->flags & OP_RAW ? "*/*" : "application/json");
-    if (!(op->flags & OP_RAW)) {
+    object_at(w, op->flags & (OP_RAW | OP_UPLOAD) ? "*/*" : "application/json");
+    if (!(op->flags & (OP_RAW | OP_UPLOAD))) {
         json_key(w, "schema");
         field_table_schema(w->out, op->fields);
         w->comma = true;

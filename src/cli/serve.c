@@ -56,6 +56,7 @@ static int open_server(struct serving *serving, struct err *err)
         .workers = (int)config_number(config, "workers"),
         .body_max = LIMIT_BATCH_BYTES,
         .connections_per_address = (int)config_number(config, "connections-per-address"),
+        .body_max_of = api_body_max,
         .respond = api_respond,
     };
 
@@ -219,6 +220,7 @@ static int run_serve(int argc, char **argv)
     }
     raise_file_limit();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);       /* a file at its limit is an error of that write */
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);

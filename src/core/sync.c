@@ -33,8 +33,8 @@ static const char *changes_sql(struct arena *arena)
 {
     return arena_printf(arena,
         "SELECT x.seq, %s FROM (SELECT tenant_id, object_id, MAX(seq) AS seq FROM events "
-        "WHERE tenant_id = $1 AND seq > $2 AND seq <= $3 AND kind >= 'message.' "
-        "AND kind < 'message/' GROUP BY tenant_id, object_id) x "
+        "WHERE tenant_id = $1 AND seq > $2 AND seq <= $3 AND ((kind >= 'message.' "
+        "AND kind < 'message/') OR (kind >= 'attachment.' AND kind < 'attachment/')) GROUP BY tenant_id, object_id) x "
         "JOIN messages m ON m.tenant_id = x.tenant_id AND m.id = x.object_id",
         row_select(message_columns, "m"));
 }

@@ -57,6 +57,9 @@ int tag_set_read(struct db_session *session, struct arena *arena, struct tag_set
         values[i * 2] = db_int(set->tenant_id);
         values[i * 2 + 1] = db_int(set->messages[i].id);
     }
+    set->files = (struct attachment_set){ .messages = set->messages, .message_count = set->message_count };
+    if (attachment_set_read(session, arena, &set->files, err))
+        return -1;
     rows = db_query_rows(session, &asked, err);
     while (rows && (found = db_next(rows, err)) == 1)
         add(set, arena, &room, (struct tag_of){ db_col_int(rows, 0), db_col_text(rows, 1) });

@@ -1,6 +1,7 @@
-/* tag_set.h - the tags of many messages, read at once. */
+/* tag_set.h - what hangs on many messages, read at once: their tags and their files. */
 #pragma once
 
+#include "core/attachment.h"
 #include "core/message.h"
 
 struct arena;
@@ -16,6 +17,7 @@ struct tag_set {
     size_t message_count;
     struct tag_of *tags;                /* out: by message and tag, in the arena */
     size_t count;
+    struct attachment_set files;        /* out */
 };
 
 /* Fill the set. 0, -1 failed. */

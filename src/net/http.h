@@ -41,11 +41,18 @@ struct http_request {
     struct arena *arena;        /* everything above lives here, until the reply has left */
 };
 
+/* A piece of a file as an answer's body. */
+struct http_file {
+    int fd;                             /* the server closes it */
+    uint64_t from, length;
+};
+
 /* The answer. Filled by whoever runs the request, before http_server's reply call. */
 struct http_response {
     int status;
     const char *content_type;           /* NULL: application/json */
     struct buf body;                    /* taken over by the server */
+    const struct http_file *file;       /* instead of the body, in the request's arena; NULL: none */
     struct http_header headers[16];     /* further headers; strings live in the request's arena */
     size_t header_count;
 };

@@ -25,7 +25,7 @@ struct server_limits *server_limits(void)
     static struct server_limits limits = {
         .header_ms = LIMIT_HEADER_MS, .idle_ms = LIMIT_IDLE_MS, .ping_ms = 30000,
         .body_bytes_per_s = LIMIT_BODY_BYTES_PER_S, .work_queue = LIMIT_WORK_QUEUE,
-        .bodies_bytes = LIMIT_BODIES_BYTES,
+        .bodies_bytes = LIMIT_BODIES_BYTES, .uploads_bytes = LIMIT_UPLOADS_BYTES,
     };
 
     return &limits;
@@ -112,12 +112,23 @@ bool exchange_answer(struct http_exchange *exchange, struct MHD_Response *answer
     return true;
 }
 
+static struct MHD_Response *build_body(struct http_response *response, size_t *len)
+{
+    const struct http_file *file = response->file;
+    char *body = buf_take(&response->body, len);
+
+    if (!file)
+        return MHD_create_response_from_buffer_with_free_callback(*len, body, free);
+    free(body);
+    *len = file->length;
+    return MHD_create_response_from_fd_at_offset64(file->length, file->fd, file->from);
+}
+
 struct MHD_Response *exchange_build(struct http_exchange *exchange, struct http_response *response)
 {
-    bool has_body = response->body.len > 0;
+    bool has_body = response->body.len > 0 || response->file;
     size_t len;
-    char *body = buf_take(&response->body, &len);
-    struct MHD_Response *answer = MHD_create_response_from_buffer_with_free_callback(len, body, free);
+    struct MHD_Response *answer = build_body(response, &len);
 
     if (!answer)
         mem_exhausted(len);
@@ -291,13 +302,20 @@ static enum MHD_Result hand_over(struct http_exchange *exchange)
 }
 
 /* Put a piece behind the others of a body whose length is large or unknown. */
+static bool is_upload(const struct http_exchange *exchange)
+{
+    return exchange->body_max > exchange->server->options.body_max;
+}
+
 static bool grow(struct http_exchange *exchange, const char *data, size_t len, struct refusal *why)
 {
     struct http_server *server = exchange->server;
+    long long all = atomic_fetch_add(&server->counters.bodies_bytes, (long long)len) + (long long)len, uploads = 0;
 
     exchange->charged += (long long)len;
-    if (atomic_fetch_add(&server->counters.bodies_bytes, (long long)len) + (long long)len >
-        server->limits.bodies_bytes) {
+    if (is_upload(exchange))
+        uploads = atomic_fetch_add(&server->counters.uploads_bytes, (long long)len) + (long long)len;
+    if (all > server->limits.bodies_bytes || uploads > server->limits.uploads_bytes) {
         refuse(why, 503, "Too many large requests are coming in.", "Send the request again in a few seconds.");
         return false;
     }
@@ -342,7 +360,7 @@ static enum MHD_Result begin(struct http_exchange *exchange, const struct reques
         connection->linger = true;
         return answer_refusal(exchange, &why);
     }
-    buf_init(&exchange->large, server->options.body_max ? server->options.body_max : LIMIT_BATCH_BYTES);
+    buf_init(&exchange->large, exchange->body_max);
     if (exchange->length > 0 && exchange->length <= SMALL_BODY_BYTES)
         exchange->small = arena_alloc(exchange->request.arena, (size_t)exchange->length + 1);
     exchange->body_since_us = clock_mono_us();
@@ -394,6 +412,8 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **context, 
     if (exchange->wire)
         take_over(exchange, code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     atomic_fetch_sub(&server->counters.bodies_bytes, exchange->charged);
+    if (is_upload(exchange))
+        atomic_fetch_sub(&server->counters.uploads_bytes, exchange->charged);
     exchange_drop(exchange);
     atomic_fetch_sub(&server->counters.active, 1);
 }

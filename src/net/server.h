@@ -27,6 +27,9 @@ struct http_options {
     int event_threads;              /* 0: one per core, at most 4 */
     int workers;                    /* 0: one more than cores, at most 8 */
     size_t body_max;                /* bytes; the server answers 413 above (a respond-time check may be stricter) */
+    /* The same for one request whose header is in, called on an event thread: it must not block. What takes more than
+     * body_max shares LIMIT_UPLOADS_BYTES. NULL: body_max for all. */
+    size_t (*body_max_of)(void *arg, const struct http_request *request);
     int connections_max;            /* 0: LIMIT_CONNECTIONS */
     int connections_per_address;    /* 0: LIMIT_CONNECTIONS_PER_ADDRESS */
     http_respond *respond;

@@ -216,7 +216,7 @@ static int check_framing(struct http_exchange *exchange, bool http_1_0, struct r
     exchange->length = codings ? -1 : 0;
     if (lengths && !str_int(http_header(request, "Content-Length"), 0, INT64_MAX, &exchange->length))
         return refuse(why, 400, "Content-Length is not a number.", "Send the body's length in bytes, digits only.");
-    if (exchange->length > 0 && (uint64_t)exchange->length > exchange->server->options.body_max)
+    if (exchange->length > 0 && (uint64_t)exchange->length > exchange->body_max)
         return refuse(why, 413, "The body is larger than this server takes.",
                       "Send less at once: several smaller batches.");
     if (expect.data && !str_eq_nocase(expect, STR("100-continue")))
@@ -252,6 +252,7 @@ int check_request(struct http_exchange *exchange, const struct request_line *lin
 {
     struct http_request *request = &exchange->request;
     struct connection *connection = exchange->connection;
+    const struct http_options *options = &exchange->server->options;
     bool http_1_0 = strcmp(line->version, "HTTP/1.0") == 0;
     struct str host;
     size_t hosts;
@@ -276,8 +277,9 @@ int check_request(struct http_exchange *exchange, const struct request_line *lin
         return refuse(why, 414, "The request target is longer than 8 KiB.", "Send a shorter path and query.");
     if (!connection->target)
         return refuse(why, 400, "The request has no target.", "Send a path, such as GET /livez HTTP/1.1.");
-    if (check_framing(exchange, http_1_0, why) != 0)
+    if (check_target(request, (struct str){ arena_copy(request->arena, connection->target, connection->target_len),
+                                            connection->target_len }, host, why) != 0)
         return -1;
-    return check_target(request, (struct str){ arena_copy(request->arena, connection->target, connection->target_len),
-                                               connection->target_len }, host, why);
+    exchange->body_max = options->body_max_of ? options->body_max_of(options->arg, request) : options->body_max;
+    return check_framing(exchange, http_1_0, why);
 }

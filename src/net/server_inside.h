@@ -22,7 +22,7 @@ struct MHD_Response;
 struct server_limits {
     int header_ms, idle_ms, ping_ms, body_bytes_per_s;
     size_t work_queue;
-    long long bodies_bytes;
+    long long bodies_bytes, uploads_bytes;
 };
 struct server_limits *server_limits(void);
 
@@ -63,6 +63,7 @@ struct http_exchange {
     int status;
     size_t answer_len;
     int64_t length;                     /* announced body, -1: chunked */
+    size_t body_max;
     char *small;                        /* body of a known small length, in the arena */
     size_t small_len;
     struct buf large;                   /* any other body, grown as bytes arrive */
@@ -84,6 +85,7 @@ struct door {
 struct server_counters {
     atomic_llong requests, refused, connections;
     atomic_llong bodies_bytes;  /* of large bodies in flight: nobody has looked at who sends them */
+    atomic_llong uploads_bytes; /* those of them that may be longer than others */
     atomic_int active;                  /* exchanges between their header and their end */
     atomic_int suspended;               /* connections that must be resumed before the library stops */
 };
