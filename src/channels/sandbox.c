@@ -29,6 +29,16 @@ static const struct field settings[] = {
     { 0 }
 };
 
+/* A file of the simulated contact: its bytes, or what the simulated provider will give for a reference. */
+static const struct field files[] = {
+    { "name", FIELD_TEXT, 0, "What it is called.", 0, LIMIT_NAME_BYTES, NULL, NULL, NULL, "hello.txt" },
+    { "type", FIELD_TEXT, 0, "What the phone takes it for." },
+    { "data", FIELD_TEXT, 0, "Its bytes in base64.", 0, LIMIT_WEBHOOK_BYTES },
+    { "ref", FIELD_TEXT, 0, "Instead: the provider keeps it, and what it holds is this text; #gone and #offline ask "
+      "for faults.", 1, LIMIT_URL_BYTES },
+    { 0 }
+};
+
 /* One request to /hooks/<hook>: what the simulated contact does. */
 static const struct field inbound[] = {
     { "from", FIELD_TEXT, 0, "Who writes.", 1, LIMIT_ADDRESS_BYTES, NULL, NULL, NULL, "+15550002" },
@@ -37,6 +47,7 @@ static const struct field inbound[] = {
     { "text", FIELD_TEXT, 0, "What is said.", 0, LIMIT_TEXT_BYTES, NULL, NULL, NULL, "hello" },
     { "name", FIELD_TEXT, 0, "The contact's name as the phone shows it." },
     { "group", FIELD_TEXT, 0, "The group it was said in.", 1, LIMIT_ADDRESS_BYTES },
+    { "files", FIELD_LIST, 0, "Files that come with it.", 0, LIMIT_ATTACHMENTS, NULL, NULL, files },
     { "id", FIELD_TEXT, 0,
       "The phone's id of the message: the same id is the same message. Absent: made from the "
       "content and the time.",
@@ -137,6 +148,14 @@ static enum send_outcome sent(const struct channel *channel, const struct send_j
     const char *receipts = channel_text(channel, "receipts");
 
     result->external_id = str_c(arena_printf(job->arena, "sandbox-%s", job->key));
+    if (job->attachment) {
+        /* what arrived can be told by the id */
+        unsigned char hash[SIGN_HASH_BYTES];
+
+        sign_sha256(job->attachment->data.data ? job->attachment->data : STR(""), hash);
+        result->external_id = str_c(arena_printf(job->arena, "sandbox-%s-%s", job->key,
+                                                 sign_hex(job->arena, hash, 8)));
+    }
     if (says(job->text, "#noreceipt"))
         return SEND_DONE;
     if (says(job->text, "#undelivered")) {
@@ -298,6 +317,42 @@ static int read_event(const struct webhook *webhook, struct arena *arena, const 
     return 0;
 }
 
+static int read_files(struct arena *arena, const struct fields *in, struct channel_event *event, struct err *err)
+{
+    const struct value *given = field_get(in, "files");
+    struct channel_attachment *list;
+
+    if (!given || given->count == 0)
+        return 0;
+    list = arena_array(arena, given->count, sizeof *list);
+    for (size_t i = 0; i < given->count; i++) {
+        const struct fields *one = given->list[i];
+        struct str data = field_text(one, "data");
+
+        list[i] = (struct channel_attachment){ .name = field_text(one, "name"), .type = field_text(one, "type"),
+                                               .ref = field_text(one, "ref") };
+        if (data.data && !sign_unbase64(arena, data, &list[i].data))
+            return err_field(err, "files", "The data of a file is not base64.");
+    }
+    event->attachments = list;
+    event->attachment_count = given->count;
+    return 0;
+}
+
+/* What the simulated provider keeps of a file is its reference. */
+static int sandbox_fetch(const struct channel *channel, const struct channel_attachment *attachment,
+                         struct exchange *exchange, struct exchange_reply *reply, struct err *err)
+{
+    (void)channel;
+    (void)exchange;
+    if (says(attachment->ref, "#gone"))
+        return err_set(err, ERR_NOT_FOUND, "The simulated provider was asked to have lost this file.");
+    if (says(attachment->ref, "#offline"))
+        return err_set(err, ERR_UNAVAILABLE, "The simulated provider was asked not to answer.");
+    *reply = (struct exchange_reply){ .end = EXCHANGE_ANSWERED, .status = 200, .body = attachment->ref };
+    return 0;
+}
+
 static int sandbox_receive(const struct channel *channel, const struct webhook *webhook,
                            struct events *events, struct webhook_reply *reply, struct err *err)
 {
@@ -317,7 +372,8 @@ static int sandbox_receive(const struct channel *channel, const struct webhook *
         return -1;
     }
     if (field_read_json(events->arena, inbound, body, &in, err) < 0
-        || read_event(webhook, events->arena, &in, &event, err) < 0)
+        || read_event(webhook, events->arena, &in, &event, err) < 0
+        || read_files(events->arena, &in, &event, err) < 0)
         return -1;
     twice = says(event.text, "#duplicate")
         || chosen("duplicate", event.external_id, channel_number(channel, "duplicate_every", 0));
@@ -350,12 +406,14 @@ const struct channel_driver channel_sandbox = {
              "faults: #fail #retry #offline #unknown #lost #duplicate #slow #noreceipt "
              "#undelivered #read.",
     .settings = settings,
-    .can = CHANNEL_CAN_TEXT | CHANNEL_CAN_REPLY | CHANNEL_CAN_RECEIPT | CHANNEL_CAN_REACT | CHANNEL_CAN_EDIT
+    .can = CHANNEL_CAN_TEXT | CHANNEL_CAN_MEDIA | CHANNEL_CAN_REPLY | CHANNEL_CAN_RECEIPT | CHANNEL_CAN_REACT | CHANNEL_CAN_EDIT
            | CHANNEL_CAN_DELETE | CHANNEL_CAN_READ | CHANNEL_CAN_TYPING | CHANNEL_CAN_GROUP
            | CHANNEL_SMS | CHANNEL_PHONE_ADDRESS,
     .text_max = 1600,
+    .caption_max = 1000,
     .send = sandbox_send,
     .receive = sandbox_receive,
+    .fetch = sandbox_fetch,
     .lookup = sandbox_lookup,
     .probe = sandbox_probe,
 };

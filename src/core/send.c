@@ -279,7 +279,7 @@ static void settle(struct sending *s, const struct send_result *result)
 
     if (now == MESSAGE_FAILED) {
         s->settled_code = result->code;
-        s->settled_hint = split_hint(s->arena, s->send.part, s->parts, result->hint);
+        s->settled_hint = split_hint(s->arena, s->send.part, s->plan.parts, result->hint);
     }
     if (s->send.part == 0 || now == MESSAGE_FAILED)
         s->settled = now;
@@ -292,7 +292,7 @@ static enum message_state part_settled(const struct sending *s, const struct tri
 {
     enum message_state settled = tried->result.settled;
 
-    return s->parts > 1 && (settled == MESSAGE_DELIVERED || settled == MESSAGE_READ) ? settled : 0;
+    return s->plan.parts > 1 && (settled == MESSAGE_DELIVERED || settled == MESSAGE_READ) ? settled : 0;
 }
 
 static void set_done(struct sending *s, struct queue_finish *finish, const struct tried *tried)
@@ -360,7 +360,7 @@ static void conclude(struct sending *s, struct queue_finish *finish, const struc
         /* what to do weighs more than what was answered */
         finish->change.error_hint = str_c(next.hint);
     if (next.step == RETRY_FAIL)
-        finish->change.error_hint = split_hint(s->arena, s->send.part, s->parts, finish->change.error_hint);
+        finish->change.error_hint = split_hint(s->arena, s->send.part, s->plan.parts, finish->change.error_hint);
     finish->moves = finish->change.to != (enum message_state)s->send.state;
 }
 

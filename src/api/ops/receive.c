@@ -1,5 +1,6 @@
 /* receive.c - hand in what a device or a program received: the door of forwarding apps. The answer is rendered
  * before the write is submitted; only a duplicate comes back to a worker. */
+#include "api/attach.h"
 #include "api/find.h"
 #include "api/keep.h"
 #include "base/arena.h"
@@ -23,7 +24,8 @@
     { "metadata", FIELD_OBJECT, 0, "What the source wants to add.", 0, LIMIT_METADATA_BYTES, NULL, NULL, NULL, \
       "{\"sim\":1}" }, \
     { "history", FIELD_BOOL, 0, "An old message: stored, never decided on.", 0, 0, NULL, "false" }, \
-    { "automatic", FIELD_BOOL, 0, "Written by a machine: never answered by one.", 0, 0, NULL, "false" }
+    { "automatic", FIELD_BOOL, 0, "Written by a machine: never answered by one.", 0, 0, NULL, "false" }, \
+    ATTACH_FIELD
 
 #define OWN_ID \
     { "id", FIELD_TEXT, 0, "The source's own id: the same id is the same message. Absent: made of sender, " \
@@ -242,6 +244,8 @@ static enum op_done receive_one(struct op_call *call, struct err *err)
         .idempotency = call->idempotency, .settle = settle_one,
     };
     call->later = receive;
+    if (attach_read(call, &call->in, &receive->event.attachments, &receive->event.attachment_count, err) < 0)
+        return OP_FAILED;
     if (inbox_prepare(call->hub, call->arena, &receive->write, err) < 0)
         return OP_FAILED;
     if (receive->result.outcome == INBOX_REFUSED) {
@@ -326,6 +330,8 @@ static enum op_done receive_batch(struct op_call *call, struct err *err)
     many.write.channel = &channel;
     for (size_t i = 0; i < given->count; i++) {
         events[i] = event_of(call->arena, given->list[i]);
+        if (attach_read(call, given->list[i], &events[i].attachments, &events[i].attachment_count, err) < 0)
+            return OP_FAILED;
         if (!events[i].external_id.data)
             events[i].external_id = keep_id(call, i);
     }
@@ -346,7 +352,7 @@ static const struct op_answer duplicate[] = { { 200, "It was here already; nothi
 static const struct op rows[] = {
     { .name = "message.receive", .method = HTTP_POST, .path = "/api/v1/messages", .scope = SCOPE_RECEIVE,
       .summary = "Hand in a message that a device or program received.", .fields = receive_fields, .run = receive_one,
-      .flags = OP_CREATES, .shape = received_shape, .also = duplicate,
+      .flags = OP_CREATES | OP_LARGE, .shape = received_shape, .also = duplicate,
       .cli = "messages receive", .cli_args = "from text",
       .cli_columns = "id,state,received_at,duplicate",
       .example = "messages receive +15550002 \"hello\" --channel sandbox --id sms-4711" },

@@ -18,6 +18,13 @@
 #define AS(where) \
     { "as", FIELD_TEXT, where, "The simulated contact's phone number.", 1, LIMIT_ADDRESS_BYTES, NULL, "+15550100" }
 
+static const struct field file_fields[] = {
+    { "name", FIELD_TEXT, FIELD_PERSONAL, "What it is called.", 0, LIMIT_NAME_BYTES },
+    { "data", FIELD_TEXT, 0, "Its bytes in base64.", 1, LIMIT_BATCH_BYTES },
+    { "ref", FIELD_TEXT, 0, "Instead: the simulated provider keeps it, with this text in it.", 1, LIMIT_URL_BYTES },
+    { 0 }
+};
+
 static const struct field say_fields[] = {
     { "text", FIELD_TEXT, FIELD_REQUIRED, "What the contact says; words like #fail ask for faults (see channels).", 0,
       LIMIT_TEXT_BYTES, NULL, NULL, NULL, "hello" },
@@ -27,6 +34,8 @@ static const struct field say_fields[] = {
     { "reply_to", FIELD_ID, 0, "The message that it answers.", 0, 0, ID_MESSAGE },
     { "id", FIELD_TEXT, 0, "The phone's id of the message: the same id is the same message.", 1,
       LIMIT_EXTERNAL_ID_BYTES },
+    { "files", FIELD_LIST, 0, "Files that come with it.", 0, LIMIT_ATTACHMENTS, NULL, NULL, file_fields,
+      "[{\"data\":\"aGVsbG8=\",\"name\":\"hello.txt\"}]" },
     { 0 }
 };
 
@@ -114,6 +123,21 @@ static int take_body(struct op_call *call, struct buf *json, struct str *body, s
     return overflow ? err_set(err, ERR_TOO_LARGE, "The text is too large for the simulated phone.") : 0;
 }
 
+static void put_files(struct json_writer *out, const struct value *given)
+{
+    if (!given || given->count == 0)
+        return;
+    json_key(out, "files");
+    json_array_begin(out);
+    for (size_t i = 0; i < given->count; i++) {
+        json_object_begin(out);
+        for (const struct field *field = file_fields; field->name; field++)
+            put_given(out, field->name, field_text(given->list[i], field->name));
+        json_object_end(out);
+    }
+    json_array_end(out);
+}
+
 static enum op_done say(struct op_call *call, struct err *err)
 {
     struct str id = field_text(&call->in, "id"), body;
@@ -134,6 +158,7 @@ static enum op_done say(struct op_call *call, struct err *err)
     put_given(&out, "group", field_text(&call->in, "group"));
     put_given(&out, "reply_to", answered.external_id);
     put_given(&out, "id", id.data ? id : keep_id(call, 0));
+    put_files(&out, field_get(&call->in, "files"));
     json_object_end(&out);
     if (take_body(call, &json, &body, err) < 0 || post(call, &channel, body, &result, err) < 0)
         return OP_FAILED;
@@ -239,7 +264,7 @@ static enum op_done messages(struct op_call *call, struct err *err)
 
 static const struct op rows[] = {
     { .name = "sandbox.say", .method = HTTP_POST, .path = "/api/v1/sandbox/say", .scope = SCOPE_RECEIVE,
-      .summary = "Let the simulated contact say something.", .fields = say_fields, .run = say, .flags = OP_CREATES,
+      .summary = "Let the simulated contact say something.", .fields = say_fields, .run = say, .flags = OP_CREATES | OP_LARGE,
       .answer = message_columns, .shape = message_shape, .cli = "sandbox say", .cli_args = "text",
       .cli_columns = "id,from,text,state", .example = "sandbox say \"hello\" --as +15550100" },
     { .name = "sandbox.messages", .method = HTTP_GET, .path = "/api/v1/sandbox/messages", .scope = SCOPE_READ,

@@ -1,4 +1,5 @@
 /* send.c - send a message, see what sending it would do, and call it back. */
+#include "api/attach.h"
 #include "api/find.h"
 #include "api/keep.h"
 #include "base/arena.h"
@@ -12,8 +13,9 @@
 static const struct field send_fields[] = {
     { "to", FIELD_TEXT, FIELD_PERSONAL, "Whom to: a phone number, an e-mail address. Or give `conversation`.", 1,
       LIMIT_ADDRESS_BYTES, NULL, NULL, NULL, "+15550100" },
-    { "text", FIELD_TEXT, FIELD_REQUIRED | FIELD_PERSONAL, "What to say.", 1, LIMIT_TEXT_BYTES, NULL, NULL, NULL,
-      "See you at five." },
+    { "text", FIELD_TEXT, FIELD_PERSONAL, "What to say; may be left away where there are attachments.", 0,
+      LIMIT_TEXT_BYTES, NULL, NULL, NULL, "See you at five." },
+    ATTACH_FIELD,
     { "conversation", FIELD_ID, 0, "Answer in this conversation.", 0, 0, ID_CONVERSATION },
     { "channel", FIELD_TEXT, 0, "Name or id of the channel; default: the only one that can send.", 1,
       LIMIT_NAME_BYTES, NULL,
@@ -48,7 +50,7 @@ static const struct field plan_shape[] = {
     { "channel", FIELD_TEXT, FIELD_REQUIRED, "The channel that would take it." },
     { "kind", FIELD_TEXT, FIELD_REQUIRED, "Its kind." },
     { "to", FIELD_TEXT, FIELD_REQUIRED, "The address as it is matched.", 0, LIMIT_ADDRESS_BYTES },
-    { "parts", FIELD_INT, FIELD_REQUIRED, "Messages the text is split into." },
+    { "parts", FIELD_INT, FIELD_REQUIRED, "Messages that text and files are split into." },
     { "segments", FIELD_INT, FIELD_REQUIRED, "SMS segments that are paid for." },
     { "encoding", FIELD_TEXT, FIELD_REQUIRED, "GSM-7, UCS-2 or text." },
     { "next_send_at", FIELD_TIME, FIELD_REQUIRED | FIELD_NULLABLE, "When the channel's limits let it go; null: now." },
@@ -120,7 +122,7 @@ static int read_request(struct op_call *call, struct outbox_request *request, st
         || find_named_message(call, "reply_to", &answered, err) < 0 || read_fallback(call, request, err) < 0)
         return -1;
     request->reply_to_id = answered.id;
-    return 0;
+    return attach_read(call, &call->in, &request->attachments, &request->attachment_count, err);
 }
 
 /* --- Sending --------------------------------------------------------------------------------------------------- */
@@ -219,13 +221,13 @@ static const struct op_answer planned[] = { { 200, "With dry_run: what would hap
 
 static const struct op rows[] = {
     { .name = "message.send", .method = HTTP_POST, .path = "/api/v1/messages/send", SEND,
-      .flags = OP_ACCEPTED | OP_GROUPED | OP_MCP, .cli = "send", .cli_args = "to text",
+      .flags = OP_ACCEPTED | OP_GROUPED | OP_LARGE | OP_MCP, .cli = "send", .cli_args = "to text",
       .cli_columns = "id,state,scheduled_at,dry_run,channel,to,parts,segments,encoding,next_send_at,opted_out",
       .example = "send +15550100 \"See you at five.\"" },
     { .name = "message.send", .method = HTTP_POST, .path = "/api/v1/messaging/outbound", SEND,
-      .flags = OP_ACCEPTED | OP_GROUPED | OP_ALIAS },
+      .flags = OP_ACCEPTED | OP_GROUPED | OP_LARGE | OP_ALIAS },
     { .name = "message.send", .method = HTTP_POST, .path = "/messages", SEND,
-      .flags = OP_ACCEPTED | OP_GROUPED | OP_ALIAS },
+      .flags = OP_ACCEPTED | OP_GROUPED | OP_LARGE | OP_ALIAS },
 };
 
 const struct op_table ops_send = { "messages", rows, sizeof rows / sizeof *rows };

@@ -128,6 +128,28 @@ static struct str metadata_of(struct arena *arena, const struct phone_text *text
     return out;
 }
 
+/* The files; whose bytes did not come along shows as lost. */
+static void take_files(struct arena *arena, const struct json *given, struct channel_event *event)
+{
+    struct channel_attachment *files = arena_array(arena, ATTACHMENTS_NAMED, sizeof *files);
+
+    for (size_t i = 0; i < json_count(given) && event->attachment_count < ATTACHMENTS_NAMED; i++) {
+        const struct json *one = json_item(given, i);
+        struct str type = json_text(json_get(one, "contentType")), data = json_text(json_get(one, "data"));
+        struct channel_attachment *file = &files[event->attachment_count];
+
+        if (!data.data)
+            data = json_text(json_get(one, "content"));
+        *file = (struct channel_attachment){ .name = json_text(json_get(one, "name")),
+            .type = type.data ? type : json_text(json_get(one, "content_type")),
+            .size = json_int(json_get(one, "size"), 0) };
+        if (data.len > 0 && !sign_unbase64(arena, data, &file->data))
+            file->data = (struct str){ 0 };
+        event->attachment_count++;
+    }
+    event->attachments = files;
+}
+
 /* What is shown of a text without words. */
 static struct str shown_text(struct arena *arena, const struct phone_text *text)
 {
@@ -162,6 +184,7 @@ int phone_add_text(const struct channel *channel, const struct phone_text *text,
     event.text = shown_text(events->arena, text);
     event.type = text->type.data ? text->type : STR("sms");
     event.metadata = metadata_of(events->arena, text);
+    take_files(events->arena, text->attachments, &event);
     return events_add(events, &event, err);
 }
 
