@@ -104,7 +104,7 @@ static int reuse(struct hub *hub, struct arena *arena, struct media *media, stru
     if (found != 1)
         return found;
     place = media_place(hub, arena, &known);
-    fd = bucket(hub) ? -1 : folder_open(arena, &place, err);
+    fd = bucket(hub) ? -1 : media_folder_open(arena, &place, err);
     if (!bucket(hub) && fd < 0)
         return 0;
     if (fd >= 0)
@@ -123,7 +123,7 @@ static int write_new(struct hub *hub, struct arena *arena, struct media *media, 
     if (media->id < 0 || db_write(hub->db, add_tx, media, err))
         return -1;
     place = media_place(hub, arena, media);
-    if (bucket(hub) ? bucket_put(hub, arena, &place, data, err) : folder_put(arena, &place, data, err))
+    if (bucket(hub) ? media_bucket_put(hub, arena, &place, data, err) : media_folder_put(arena, &place, data, err))
         return -1;
     media->state = MEDIA_STORED;
     media->sweep_ms = clock_ms() + LIMIT_MEDIA_UNUSED_MS;
@@ -231,7 +231,7 @@ static int open_folder(struct hub *hub, struct arena *arena, const struct media 
 {
     struct media_place place = media_place(hub, arena, media);
     struct stat status;
-    int fd = folder_open(arena, &place, err);
+    int fd = media_folder_open(arena, &place, err);
 
     if (fd < 0)
         return err->code == ERR_NOT_FOUND ? damaged(media, "gone", err) : -1;
@@ -247,9 +247,9 @@ static int open_bucket(struct hub *hub, struct arena *arena, const struct media 
     struct media_place place = media_place(hub, arena, media);
     struct str data;
 
-    if (bucket_get(hub, arena, &place, &data, err))
+    if (media_bucket_get(hub, arena, &place, &data, err))
         return err->code == ERR_NOT_FOUND ? damaged(media, "gone", err) : -1;
-    return folder_scratch(arena, folder_root(hub, arena), data, err);
+    return media_folder_scratch(arena, folder_root(hub, arena), data, err);
 }
 
 static int open_any(struct hub *hub, const struct media *media, struct err *err)

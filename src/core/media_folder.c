@@ -81,7 +81,7 @@ static int write_part(const char *part, struct str data, struct err *err)
     return status;
 }
 
-int folder_put(struct arena *arena, const struct media_place *place, struct str data, struct err *err)
+int media_folder_put(struct arena *arena, const struct media_place *place, struct str data, struct err *err)
 {
     const char *folder = folder_of(arena, place), *path = path_of(arena, place);
     const char *part = arena_printf(arena, "%s.part", path);
@@ -100,7 +100,7 @@ int folder_put(struct arena *arena, const struct media_place *place, struct str 
     return sync_folder(folder, err);
 }
 
-int folder_open(struct arena *arena, const struct media_place *place, struct err *err)
+int media_folder_open(struct arena *arena, const struct media_place *place, struct err *err)
 {
     int fd = open(path_of(arena, place), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
@@ -110,7 +110,7 @@ int folder_open(struct arena *arena, const struct media_place *place, struct err
                    strerror(errno));
 }
 
-int folder_remove(struct arena *arena, const struct media_place *place, struct err *err)
+int media_folder_remove(struct arena *arena, const struct media_place *place, struct err *err)
 {
     const char *path = path_of(arena, place), *part = arena_printf(arena, "%s.part", path);
 
@@ -119,7 +119,7 @@ int folder_remove(struct arena *arena, const struct media_place *place, struct e
     return 0;
 }
 
-int folder_scratch(struct arena *arena, const char *root, struct str data, struct err *err)
+int media_folder_scratch(struct arena *arena, const char *root, struct str data, struct err *err)
 {
     char *name = arena_printf(arena, "%s/scratch-XXXXXX", root);
     int fd;

@@ -41,7 +41,7 @@ static int ask(struct hub *hub, struct arena *arena, const struct media_place *p
     return reply->end == EXCHANGE_ANSWERED ? reply->status : -1;
 }
 
-int bucket_put(struct hub *hub, struct arena *arena, const struct media_place *place, struct str data,
+int media_bucket_put(struct hub *hub, struct arena *arena, const struct media_place *place, struct str data,
                struct err *err)
 {
     struct exchange_reply reply;
@@ -50,7 +50,7 @@ int bucket_put(struct hub *hub, struct arena *arena, const struct media_place *p
     return status >= 200 && status < 300 ? 0 : explain("take", &reply, err);
 }
 
-int bucket_get(struct hub *hub, struct arena *arena, const struct media_place *place, struct str *data,
+int media_bucket_get(struct hub *hub, struct arena *arena, const struct media_place *place, struct str *data,
                struct err *err)
 {
     const struct exchange_request request = { .method = HTTP_GET, .answer_max = LIMIT_MEDIA_BYTES };
@@ -63,7 +63,7 @@ int bucket_get(struct hub *hub, struct arena *arena, const struct media_place *p
     return status == 200 ? 0 : explain("give", &reply, err);
 }
 
-int bucket_remove(struct hub *hub, struct arena *arena, const struct media_place *place, struct err *err)
+int media_bucket_remove(struct hub *hub, struct arena *arena, const struct media_place *place, struct err *err)
 {
     struct exchange_reply reply;
     int status = ask(hub, arena, place, (struct exchange_request){ .method = HTTP_DELETE }, &reply);

@@ -15,18 +15,18 @@ struct media_place media_place(const struct hub *hub, struct arena *arena, const
 
 /* media_folder.c: a folder of this machine, 0700, files 0600. Written under another name, synced, renamed, the folder
  * synced. What fails leaves nothing. ERR_STORAGE_FULL, ERR_UNAVAILABLE. */
-int folder_put(struct arena *arena, const struct media_place *place, struct str data, struct err *err);
+int media_folder_put(struct arena *arena, const struct media_place *place, struct str data, struct err *err);
 
 /* A descriptor, -1 with ERR_NOT_FOUND or ERR_UNAVAILABLE; and removing what may be gone already. */
-int folder_open(struct arena *arena, const struct media_place *place, struct err *err);
-int folder_remove(struct arena *arena, const struct media_place *place, struct err *err);
+int media_folder_open(struct arena *arena, const struct media_place *place, struct err *err);
+int media_folder_remove(struct arena *arena, const struct media_place *place, struct err *err);
 
 /* A file without a name in that folder that holds `data`, read from its start. */
-int folder_scratch(struct arena *arena, const char *root, struct str data, struct err *err);
+int media_folder_scratch(struct arena *arena, const char *root, struct str data, struct err *err);
 
 /* media_s3.c: the same with a bucket; `get` reads the whole object into the arena. */
-int bucket_put(struct hub *hub, struct arena *arena, const struct media_place *place, struct str data,
+int media_bucket_put(struct hub *hub, struct arena *arena, const struct media_place *place, struct str data,
                struct err *err);
-int bucket_get(struct hub *hub, struct arena *arena, const struct media_place *place, struct str *data,
+int media_bucket_get(struct hub *hub, struct arena *arena, const struct media_place *place, struct str *data,
                struct err *err);
-int bucket_remove(struct hub *hub, struct arena *arena, const struct media_place *place, struct err *err);
+int media_bucket_remove(struct hub *hub, struct arena *arena, const struct media_place *place, struct err *err);

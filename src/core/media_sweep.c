@@ -66,7 +66,7 @@ static int remove_one(struct hub *hub, struct arena *arena, struct media *media,
     bool bucket = hub->config && config_text(hub->config, "media-s3-url");
     struct media_place place = media_place(hub, arena, media);
 
-    if (bucket ? bucket_remove(hub, arena, &place, err) : folder_remove(arena, &place, err))
+    if (bucket ? media_bucket_remove(hub, arena, &place, err) : media_folder_remove(arena, &place, err))
         return -1;
     return db_write(hub->db, forget_tx, media, err);
 }

@@ -29,7 +29,8 @@ static struct curl_slist *request_headers(struct arena *arena, const struct hub_
     struct curl_slist *list = curl_slist_append(NULL, "Expect:");
 
     if (call->body.data)
-        list = curl_slist_append(list, "Content-Type: application/json");
+        list = curl_slist_append(list, arena_printf(arena, "Content-Type: %s",
+                                                    call->content_type ? call->content_type : "application/json"));
     if (call->key)
         list = curl_slist_append(list, arena_printf(arena, "Authorization: Bearer %s", call->key));
     if (call->idempotency_key)

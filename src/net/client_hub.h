@@ -12,7 +12,8 @@ struct hub_call {
     const char *key;                /* bearer token, or NULL */
     enum http_method method;
     const char *path;               /* "/api/v1/messages?limit=5" */
-    struct str body;                /* JSON; absent: none */
+    struct str body;                /* absent: none */
+    const char *content_type;       /* of the body; NULL: JSON */
     const char *idempotency_key;    /* or NULL */
     const char *tenant;             /* X-Hub-Tenant, or NULL */
     int timeout_ms;                 /* 0: none (streams) */

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "cli/lib/flags.h"
 #include "cli/lib/print.h"
+#include "cli/lib/upload.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,8 +156,10 @@ static int run_dry(struct arena *arena, const struct request *request)
 
 static int run_single(struct arena *arena, struct request *request, const struct target *target)
 {
-    if (request->dry_run)
-        return run_dry(arena, request);
+    int status = request->dry_run ? 0 : upload_attached(arena, request, target);
+
+    if (request->dry_run || status)
+        return status ? status : run_dry(arena, request);
     return request->op->flags & OP_LIST ? run_list(arena, request, target) : run_one(arena, request, target);
 }
 

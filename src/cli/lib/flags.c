@@ -9,7 +9,7 @@
 #define TIMEOUT_MAX_S 3600
 #define LIMIT_MAX 1000000000
 
-enum { WITH_ANSWER = 1, WITH_LIST = 2, WITH_STREAM = 4, WITH_CHANGE = 8, WITH_WORDS = 16, WITH_ALL = 31 };
+enum { WITH_ANSWER = 1, WITH_LIST = 2, WITH_STREAM = 4, WITH_CHANGE = 8, WITH_WORDS = 16, WITH_FILES = 32, WITH_ALL = 63 };
 
 static const struct {
     struct shared_flag flag;
@@ -18,6 +18,7 @@ static const struct {
     { { "json", "[=id,text]", "Print JSON, or some of its members." }, WITH_ANSWER },
     { { "jsonl", NULL, "Print one JSON object a line." }, WITH_LIST | WITH_STREAM },
     { { "limit", "N", "Stop after so many." }, WITH_STREAM },
+    { { "attach", "FILE", "Send this file with it; may be given several times." }, WITH_FILES },
     { { "stdin", NULL, "One call per line of standard input; its first column is the first argument." }, WITH_WORDS },
     { { "dry-run", NULL, "Show the call, change nothing." }, WITH_CHANGE },
     { { "idempotency-key", "TEXT", "Repeated with the same key, the call is done once." }, WITH_CHANGE },
@@ -35,7 +36,7 @@ static const struct {
 
 static unsigned nature(const struct op *op)
 {
-    unsigned with = WITH_ALL & ~(unsigned)(WITH_LIST | WITH_STREAM | WITH_CHANGE | WITH_WORDS);
+    unsigned with = WITH_ALL & ~(unsigned)(WITH_LIST | WITH_STREAM | WITH_CHANGE | WITH_WORDS | WITH_FILES);
 
     if (op->flags & OP_STREAM)
         return WITH_STREAM;
@@ -45,6 +46,8 @@ static unsigned nature(const struct op *op)
         with |= WITH_CHANGE;
     if (op->cli_args)
         with |= WITH_WORDS;
+    if (flags_field(op, STR("attachments")))
+        with |= WITH_FILES;
     return with;
 }
 
@@ -246,6 +249,8 @@ static int set_text(struct request *request, const char *name, const char *value
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         if (!strcmp(name, texts[i].name))
             *texts[i].place = value;
+    if (!strcmp(name, "attach"))
+        request->attach.words[request->attach.count++] = (char *)(uintptr_t)value;
     if (!strcmp(name, "limit"))
         return set_number(name, value, LIMIT_MAX, &request->limit, err);
     if (strcmp(name, "timeout"))

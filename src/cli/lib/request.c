@@ -96,6 +96,7 @@ int request_read(struct arena *arena, const struct op *op, const struct config_w
     out->op = op;
     out->timeout_ms = TIMEOUT_MS;
     out->table.columns = op->cli_columns;
+    out->attach.words = arena_array(arena, (size_t)words->count + 1, sizeof *out->attach.words);
     out->more.words = arena_array(arena, (size_t)words->count + 1, sizeof *out->more.words);
     field_begin(arena, op->fields ? op->fields : no_fields, &out->in);
     for (int i = 0; i < words->count; i++) {

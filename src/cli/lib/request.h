@@ -16,6 +16,7 @@ struct request {
     int64_t limit;                      /* --limit of lists and streams: pages are followed up to it; 0: not given */
     const char *idempotency_key;
     struct fields in;                   /* values given, by the operation's table */
+    struct config_words attach;         /* files that --attach names: uploaded before the call (cli/lib/upload.h) */
     struct config_words more;           /* ids behind the first, of a verb that takes one: each is a call of its own */
 };
 
