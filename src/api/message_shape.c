@@ -29,7 +29,7 @@ const struct field message_file_shape[] = {
       "pending|stored|failed" },
     { "media", FIELD_ID, FIELD_REQUIRED | FIELD_NULLABLE, "The file, once it is stored.", 0, 0, ID_MEDIA },
     { "url", FIELD_TEXT, FIELD_REQUIRED | FIELD_NULLABLE, "Where to get it, with a key.", 0, LIMIT_NAME_BYTES },
-    { "name", FIELD_TEXT, FIELD_REQUIRED | FIELD_NULLABLE, "Its name as given: only to be shown." },
+    { "name", FIELD_TEXT, FIELD_REQUIRED | FIELD_NULLABLE, "What it was called, made safe as a file name." },
     { "type", FIELD_TEXT, FIELD_REQUIRED, "What it is by its bytes; until it is stored, as announced." },
     { "size", FIELD_INT, FIELD_REQUIRED, "In bytes; until it is stored, as announced.", 0, INT64_MAX },
     { "reason", FIELD_TEXT, FIELD_REQUIRED | FIELD_NULLABLE, "Why it is lost.", 0, LIMIT_DETAIL_BYTES },

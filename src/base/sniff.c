@@ -226,20 +226,21 @@ static char *clean(struct arena *arena, struct str part)
 const char *sniff_name(struct arena *arena, struct str given, const char *type)
 {
     char *name = clean(arena, last_part(str_nfc(arena, given)));
-    const char *ending = sniff_ending(type);
+    const char *ending = sniff_ending(type ? type : UNKNOWN);
     struct str cut = str_c(name);
-    bool fitting = has_ending(name, type) || (strcmp(type, UNKNOWN) == 0 && strchr(name, '.'));
+    bool fitting = !type || has_ending(name, type) || (strcmp(type, UNKNOWN) == 0 && strchr(name, '.'));
     const char *dot = strrchr(name, '.');
 
     if (cut.len == 0)
-        return arena_printf(arena, "file.%s", ending);
+        return type ? arena_printf(arena, "file.%s", ending) : "file";
     if (fitting && cut.len <= SNIFF_NAME_BYTES)
         return name;
-    if (fitting && strlen(dot + 1) < 8) {
+    if (fitting && dot && strlen(dot + 1) < 8) {
         ending = dot + 1;
         cut.len = (size_t)(dot - name);
     }
     if (cut.len > SNIFF_NAME_BYTES - 10)
         cut.len = str_utf8_prefix((struct str){ name, SNIFF_NAME_BYTES - 10 });
-    return arena_printf(arena, "%.*s.%s", STR_FMT(cut), ending);
+    return !type && !dot ? arena_printf(arena, "%.*s", STR_FMT(cut))
+                         : arena_printf(arena, "%.*s.%s", STR_FMT(cut), ending);
 }

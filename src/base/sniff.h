@@ -18,6 +18,6 @@ const char *sniff_ending(const char *type);
 
 /* A file name in the arena: the last part of `given` without control characters, direction marks, leading dots and
  * what file systems and headers trip over, at most SNIFF_NAME_BYTES; with the ending that fits `type` unless it has
- * one of that type. "file.jpg" when nothing is left. */
+ * one of that type. `type` NULL: whatever ending it has. "file.jpg" when nothing is left. */
 #define SNIFF_NAME_BYTES 120
 const char *sniff_name(struct arena *arena, struct str given, const char *type);

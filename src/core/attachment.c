@@ -54,17 +54,20 @@ static struct str shortened(struct arena *arena, struct str text, size_t max)
 static struct attachment begin(struct arena *arena, const struct attachment_draft *draft, size_t position)
 {
     const struct channel_attachment *given = &draft->given[position];
-    struct str type = shortened(arena, given->type, LIMIT_NAME_BYTES);
+    struct str type = shortened(arena, given->type, LIMIT_NAME_BYTES), name = given->name;
     int64_t now_ms = clock_ms();
 
     return (struct attachment){ .position = (int64_t)position, .tenant_id = draft->tenant_id,
-        .name = shortened(arena, given->name, LIMIT_NAME_BYTES), .type = type.data ? type : STR("application/octet-stream"),
+        .name = name.len > 0 ? str_c(sniff_name(arena, name, NULL)) : (struct str){ 0 },
+        .type = type.data ? type : STR("application/octet-stream"),
         .size = given->size > 0 ? given->size : 0, .is_public = given->is_public, .created_ms = now_ms,
         .updated_ms = now_ms };
 }
 
-static void take_media(struct attachment *row, const struct media *media)
+static void take_media(struct arena *arena, struct attachment *row, const struct media *media)
 {
+    if (row->name.len > 0)
+        row->name = str_c(sniff_name(arena, row->name, str_dup(arena, media->type)));
     row->state = ATTACHMENT_STORED;
     row->media_id = media->id;
     row->type = media->type;
@@ -100,7 +103,7 @@ static int take(struct hub *hub, struct arena *arena, const struct channel_attac
         return row->job_id < 0 ? -1 : 0;
     }
     if (status == 0)
-        take_media(row, &media);
+        take_media(arena, row, &media);
     return status;
 }
 

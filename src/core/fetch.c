@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/log.h"
+#include "base/sniff.h"
 #include "core/attachment.h"
 #include "core/channel.h"
 #include "core/event.h"
@@ -164,13 +165,15 @@ static int settle(struct db_session *tx, const struct fetching *f, struct err *e
     bool stored = f->end == FETCH_STORED;
     int64_t now_ms = clock_ms();
     const char *data = arena_printf(db_arena(tx), "{\"position\":%lld}", (long long)f->attachment.position);
-    struct str type = stored ? f->media.type : f->attachment.type;
+    struct str type = stored ? f->media.type : f->attachment.type, name = f->attachment.name;
+    const char *safe = stored && name.len > 0 ? sniff_name(db_arena(tx), name, str_dup(db_arena(tx), type))
+                                              : str_dup(db_arena(tx), name);
     int64_t changed = db_exec(tx,
-        "UPDATE attachments SET state = $1, media_id = $2, type = $3, size = $4, reason = $5, updated_ms = $6 "
-        "WHERE message_id = $7 AND position = $8 AND state = 0",
+        "UPDATE attachments SET state = $1, media_id = $2, type = $3, size = $4, reason = $5, updated_ms = $6, "
+        "name = $7 WHERE message_id = $8 AND position = $9 AND state = 0",
         DB_ARGS(db_int(stored ? ATTACHMENT_STORED : ATTACHMENT_FAILED), db_id(stored ? f->media.id : 0), db_text(type),
                 db_int(stored ? f->media.size : f->attachment.size), db_cstr(stored ? NULL : f->why.detail),
-                db_int(now_ms), db_int(f->job.message_id), db_int(f->attachment.position)), err);
+                db_int(now_ms), db_cstr(safe), db_int(f->job.message_id), db_int(f->attachment.position)), err);
 
     if (changed <= 0)
         return (int)changed;

@@ -8,7 +8,8 @@
 struct pool;
 struct sender;
 
-/* Run due fetch jobs, up to `limit`, each claimed before and finished after. Returns how many, -1; lowers `*next_ms`. */
+/* Run due fetch jobs, up to `limit`, each claimed before and finished after. Returns how many, -1; lowers
+ * `*next_ms`. */
 int fetch_step(struct hub *hub, int limit, int64_t *next_ms, struct err *err);
 
 /* The same on the threads of a pool, at most LIMIT_FETCHES at once; `sender` renews their leases. */

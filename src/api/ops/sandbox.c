@@ -264,7 +264,8 @@ static enum op_done messages(struct op_call *call, struct err *err)
 
 static const struct op rows[] = {
     { .name = "sandbox.say", .method = HTTP_POST, .path = "/api/v1/sandbox/say", .scope = SCOPE_RECEIVE,
-      .summary = "Let the simulated contact say something.", .fields = say_fields, .run = say, .flags = OP_CREATES | OP_LARGE,
+      .summary = "Let the simulated contact say something.", .fields = say_fields, .run = say,
+      .flags = OP_CREATES | OP_LARGE,
       .answer = message_columns, .shape = message_shape, .cli = "sandbox say", .cli_args = "text",
       .cli_columns = "id,from,text,state", .example = "sandbox say \"hello\" --as +15550100" },
     { .name = "sandbox.messages", .method = HTTP_GET, .path = "/api/v1/sandbox/messages", .scope = SCOPE_READ,

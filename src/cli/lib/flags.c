@@ -9,7 +9,8 @@
 #define TIMEOUT_MAX_S 3600
 #define LIMIT_MAX 1000000000
 
-enum { WITH_ANSWER = 1, WITH_LIST = 2, WITH_STREAM = 4, WITH_CHANGE = 8, WITH_WORDS = 16, WITH_FILES = 32, WITH_ALL = 63 };
+enum { WITH_ANSWER = 1, WITH_LIST = 2, WITH_STREAM = 4, WITH_CHANGE = 8, WITH_WORDS = 16, WITH_FILES = 32,
+       WITH_ALL = 63 };
 
 static const struct {
     struct shared_flag flag;

@@ -23,7 +23,7 @@ CREATE TABLE attachments (
     media_id BIGINT,                            -- NULL until its bytes are here
     ref TEXT,                                   -- where the bytes are fetched: a URL, or the provider's own word
     is_public BIGINT NOT NULL DEFAULT 0,        -- the ref is a URL that anybody may have written
-    name TEXT,                                  -- as given; only shown
+    name TEXT,                                  -- as given, made safe
     type TEXT NOT NULL,                         -- sniffed; until it is stored, as announced
     size BIGINT NOT NULL,
     state BIGINT NOT NULL,                      -- core/attachment.h: 0 pending, 1 stored, 2 failed

@@ -4,6 +4,8 @@
 #include "core/agent.h"
 #include "core/channel.h"
 
+#ifndef FIXTURE_OWN_DRIVERS     /* a test that defines it brings its own */
+
 static const struct field test_settings[] = { { 0 } };
 
 static inline enum send_outcome test_send(const struct channel *channel, const struct send_job *job,
@@ -27,3 +29,5 @@ static const struct channel_driver test_mute = {
 };
 const struct channel_driver *const channel_drivers[] = { &test_sms, &test_plain, &test_mute, NULL };
 const struct agent_driver *const agent_drivers[] = { NULL };
+
+#endif
