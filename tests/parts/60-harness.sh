@@ -16,3 +16,6 @@ fi
 if [ -z "$wanted" ] || [ "$wanted" = rows ]; then
     tools/with-postgres python3 tests/harness/rows.py || true
 fi
+if [ -z "$wanted" ] || [ "$wanted" = media ]; then
+    python3 tests/harness/media.py "$([ -n "$TEST_LONG" ] && echo 1000 || echo 12)" || true
+fi
