@@ -183,8 +183,8 @@ def go_out(report, hub):
     refused = hub.post(API + "/messages/send", {**body, "channel": "wordy"})
     report.check("a channel that takes none refuses", refused.status == 422 and refused.json["field"] == "attachments"
                  and refused.json["hint"], refused)
-    for what, file in (("nothing", {}), ("two things", {"media": media, "data": "aGVsbG8="}), ("no base64", {"data": "?"}),
-                       ("no bytes", {"data": ""}), ("an unknown file", {"media": "med_0000000000000"})):
+    for what, file in (("nothing", {}), ("two things", {"media": media, "data": "aGVsbG8="}),
+                       ("no base64", {"data": "?"}), ("no bytes", {"data": ""}), ("an unknown file", {"media": "med_0000000000000"})):
         wrong = hub.post(API + "/messages/send", {**body, "attachments": [file]})
         report.check(f"a file that is {what}", wrong.status in (404, 422) and
                      wrong.json["field"].startswith("attachments") and wrong.json["hint"], wrong)
@@ -237,7 +237,8 @@ def keeps_in_a_bucket(report):
             bucket.broken = True
             down = hub.post(API + "/sandbox/say", {"text": "x", "files": [{"data": b64(b"not now")}]})
             lists = hub.get(API + "/messages?limit=5").json["items"]
-            report.check("nothing is accepted whose bytes were not taken", down.status == 503 and not lists, down, lists)
+            report.check("nothing is accepted whose bytes were not taken", down.status == 503 and not lists, down,
+                         lists)
             bucket.broken = False
             again = hub.post(API + "/sandbox/say", {"text": "x", "files": [{"data": b64(b"not now")}]})
             report.check("and all is when it works again", again.status == 201 and

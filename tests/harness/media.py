@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""media [KILLS] - kill -9 while files are uploaded and come in with messages. Whatever was acknowledged has its bytes;
-no row points to bytes that are missing, short or others; what is left over goes with the sweep. And the order of writing,
+"""media [KILLS] - kill -9 while files are uploaded and come in with messages. What was acknowledged has its bytes; no
+row points to bytes that are missing, short or others; what is left over goes with the sweep. And the order of writing,
 seen from below: all bytes, sync, rename, sync of the folder. Both checks have a control that must fail."""
 import base64
 import hashlib
@@ -99,8 +99,8 @@ def kills(count):
                 if file["state"] != "stored" or get(f"/media/{file['media']}") is None:
                     bad.append(f"{message['id']} has {json.dumps(file)}")
         left, rows, attached = leftovers(hub)
-    print(f"  seed {seed}: {count} kills, {acknowledged} acknowledged, {len(bad)} broken; after the sweep {left} files, "
-          f"{rows} rows, {attached} of messages")
+    print(f"  seed {seed}: {count} kills, {acknowledged} acknowledged, {len(bad)} broken; after the sweep {left} "
+          f"files, {rows} rows, {attached} of messages")
     for line in bad[:10]:
         print(f"  {line}")
     return acknowledged > 0 and attached >= len(messages) and not bad and left == rows == attached
@@ -134,7 +134,8 @@ def naive_store():
     """The control: a store that says yes first and then writes under the final name. The check must see it."""
     writer = ("import hashlib,os,sys,time\nfor n in range(100000):\n d=os.urandom(300000)\n"
               " print(n,hashlib.sha256(d).hexdigest(),flush=True)\n"
-              " f=open(f'{sys.argv[1]}/{n}','wb')\n for i in range(0,len(d),1000):\n  f.write(d[i:i+1000]); f.flush(); time.sleep(0.001)\n")
+              " f=open(f'{sys.argv[1]}/{n}','wb')\n for i in range(0,len(d),1000):\n"
+              "  f.write(d[i:i+1000]); f.flush(); time.sleep(0.001)\n")
     with tempfile.TemporaryDirectory() as folder:
         child = subprocess.Popen([sys.executable, "-c", writer, folder], stdout=subprocess.PIPE, text=True)
         rows = [child.stdout.readline().split()]

@@ -1,5 +1,5 @@
-"""s3.py - a bucket that believes nothing: it checks the AWS Signature Version 4 of every request by what the algorithm's
-description says, not by what any client does."""
+"""s3.py - a bucket that believes nothing: it checks the AWS Signature Version 4 of every request by what the
+algorithm's description says, not by what any client does."""
 import hashlib
 import hmac
 import http.server

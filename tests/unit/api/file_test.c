@@ -97,7 +97,8 @@ static void broken_forms(void **state)
 /* Every beginning of a good form, in a copy of its own so that a sanitizer sees what is read behind it. */
 static void cut_forms(void **state)
 {
-    static const char body[] = "--b1\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\\\"b\"\r\n\r\nx\r\n--b1--";
+    static const char body[] = "--b1\r\nContent-Disposition: form-data; name=\"file\"; "
+                               "filename=\"a\\\"b\"\r\n\r\nx\r\n--b1--";
 
     (void)state;
     for (size_t length = 0; length < sizeof body - 1; length++) {

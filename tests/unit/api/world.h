@@ -54,7 +54,8 @@ static inline void world_open(void)
 {
     char *argv[] = { "--data", world.folder, "--database-url", world.url, (char *)(uintptr_t)world.flag };
     struct http_options options = { .listen = "127.0.0.1:0", .workers = 4, .event_threads = 2, .respond = api_respond,
-                                    .body_max = LIMIT_BATCH_BYTES, .body_max_of = api_body_max, .socket_path = world.socket };
+                                    .body_max = LIMIT_BATCH_BYTES, .body_max_of = api_body_max,
+                                    .socket_path = world.socket };
     struct err err = { 0 };
     struct config_words words = { argv, world.flag ? 5 : 4 };
 

@@ -34,11 +34,11 @@ static void keeps_bytes_once_per_tenant(void **state)
     assert_memory_equal(bytes.data, "hello", 5);
     media_unload(&bytes);
     session = db_read(fixture.hub.db, TENANT, &err);
-    assert_int_equal(media_get(session, fixture.arena, &(struct media){ .id = other.id, .tenant_id = TENANT }, &err), 0);
-    assert_int_equal(media_get(session, fixture.arena, &(struct media){ .id = first.id, .tenant_id = TENANT }, &err), 1);
+    other.tenant_id = TENANT;
+    assert_int_equal(media_get(session, fixture.arena, &other, &err), 0);
+    assert_int_equal(media_get(session, fixture.arena, &first, &err), 1);
     db_read_end(session);
-    assert_int_equal(media_keep(&fixture.hub, fixture.arena,
-                                &(struct media){ .id = other.id, .tenant_id = TENANT }, &err), 0);
+    assert_int_equal(media_keep(&fixture.hub, fixture.arena, &other, &err), 0);
 }
 
 static void refuses_what_is_empty_or_too_large(void **state)
