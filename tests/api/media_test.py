@@ -184,7 +184,8 @@ def go_out(report, hub):
     report.check("a channel that takes none refuses", refused.status == 422 and refused.json["field"] == "attachments"
                  and refused.json["hint"], refused)
     for what, file in (("nothing", {}), ("two things", {"media": media, "data": "aGVsbG8="}),
-                       ("no base64", {"data": "?"}), ("no bytes", {"data": ""}), ("an unknown file", {"media": "med_0000000000000"})):
+                       ("no base64", {"data": "?"}), ("no bytes", {"data": ""}),
+                       ("an unknown file", {"media": "med_0000000000000"})):
         wrong = hub.post(API + "/messages/send", {**body, "attachments": [file]})
         report.check(f"a file that is {what}", wrong.status in (404, 422) and
                      wrong.json["field"].startswith("attachments") and wrong.json["hint"], wrong)
