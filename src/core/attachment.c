@@ -234,6 +234,17 @@ int attachment_get(struct db_session *session, struct arena *arena, struct attac
     return found;
 }
 
+const struct channel_attachment *attachment_again(struct arena *arena, const struct attachment *rows, size_t count)
+{
+    struct channel_attachment *files = arena_array(arena, count, sizeof *files);
+
+    for (size_t i = 0; i < count; i++)
+        files[i] = (struct channel_attachment){ .name = rows[i].name, .type = rows[i].type, .size = rows[i].size,
+            .media_id = rows[i].media_id, .ref = rows[i].media_id ? (struct str){ 0 } : rows[i].ref,
+            .is_public = rows[i].is_public != 0 };
+    return files;
+}
+
 void attachment_json(struct json_writer *writer, const struct attachment *attachment)
 {
     char id[ID_TEXT_BYTES];

@@ -45,6 +45,9 @@ int attachment_list(struct db_session *session, struct arena *arena, int64_t mes
                     struct err *err);
 int attachment_get(struct db_session *session, struct arena *arena, struct attachment *out, struct err *err);
 
+/* The same files for another message, as attachment_prepare takes them. In the arena. */
+const struct channel_attachment *attachment_again(struct arena *arena, const struct attachment *rows, size_t count);
+
 /* A message is deleted: its files go with it; those that no other message has are removed a day later. */
 int attachment_drop(struct db_session *tx, int64_t message_id, int64_t now_ms, struct err *err);
 

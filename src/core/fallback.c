@@ -166,15 +166,20 @@ static int prepare(struct fallback *f, struct err *err)
 {
     struct message message = { .id = f->message_id, .tenant_id = f->tenant_id };
     struct db_session *session = db_read(f->hub->db, f->tenant_id, err);
-    int found = session ? message_get(session, f->arena, &message, err) : -1;
+    int found = session ? message_get(session, f->arena, &message, err) : -1, files = 0;
+    struct attachment *rows;
 
+    if (found == 1 && (files = attachment_list(session, f->arena, message.id, &rows, err)) < 0)
+        found = -1;
     if (session)
         db_read_end(session);
     if (found != 1)
         return found;
     f->write.request = (struct outbox_request){ .tenant_id = f->tenant_id, .channel_id = f->channel_id,
         .to = f->address, .text = message.text, .metadata = message.metadata, .priority = message.priority,
-        .origin = (enum message_origin)message.origin };
+        .origin = (enum message_origin)message.origin, .attachment_count = (size_t)files };
+    if (files > 0)
+        f->write.request.attachments = attachment_again(f->arena, rows, (size_t)files);
     if (outbox_prepare(f->hub, f->arena, &f->write, err) == 0)
         return 0;
     if (err->code == ERR_UNAVAILABLE || err->code == ERR_STORAGE_FULL || err->code == ERR_INTERNAL)

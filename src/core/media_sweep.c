@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "core/config.h"
 #include "core/media_store.h"
 
@@ -75,17 +76,22 @@ int media_sweep(struct hub *hub, struct err *err)
 {
     struct arena *arena = arena_new(sizeof(struct sweeping) + 1024);
     struct sweeping *sweeping = arena_alloc(arena, sizeof *sweeping);
+    bool store_works = true;
     int removed = 0, failed;
 
     sweeping->now_ms = clock_ms();
     failed = read_due(hub, arena, sweeping, err);
     if (!failed && sweeping->count > 0)
         failed = db_write(hub->db, mark_tx, sweeping, err);
-    for (size_t i = 0; i < sweeping->count && !failed; i++) {
+    for (size_t i = 0; i < sweeping->count && !failed && store_works; i++) {
+        struct err why = { 0 };
+
         if (sweeping->media[i].state != MEDIA_LEAVING)
             continue;
-        failed = remove_one(hub, arena, &sweeping->media[i], err);
-        removed += !failed;
+        store_works = remove_one(hub, arena, &sweeping->media[i], &why) == 0;
+        removed += store_works;
+        if (!store_works)
+            log_warn("files are not removed; it is tried again in a minute", LOG_T("detail", why.detail));
     }
     arena_free(arena);
     return failed ? -1 : removed;
