@@ -116,8 +116,10 @@ int outbox_route(struct hub *hub, struct arena *arena, const struct outbox_reque
 
 static int check_request(const struct outbox_request *request, struct err *err)
 {
-    if (request->text.len == 0 && request->attachment_count == 0)
-        return err_field(err, "text", "The text is empty.");
+    if (request->text.len == 0 && request->attachment_count == 0) {
+        err_field(err, "text", "The text is empty.");
+        return err_hint(err, "Say something, or attach a file.");
+    }
     if (request->text.len > LIMIT_TEXT_BYTES)
         return err_field(err, "text", "The text has %zu bytes; at most %d are taken.",
                          request->text.len, LIMIT_TEXT_BYTES);

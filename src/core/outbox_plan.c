@@ -30,8 +30,10 @@ int outbox_plan(struct hub *hub, struct arena *arena, const struct outbox_reques
     struct db_session *session;
     int found;
 
-    if (request->text.len == 0 && request->attachment_count == 0)
-        return err_field(err, "text", "The text is empty.");
+    if (request->text.len == 0 && request->attachment_count == 0) {
+        err_field(err, "text", "The text is empty.");
+        return err_hint(err, "Say something, or attach a file.");
+    }
     if (outbox_route(hub, arena, request, route, err))
         return -1;
     *out = (struct outbox_plan){ .channel_name = str_c(route->channel.name),

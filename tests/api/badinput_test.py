@@ -62,7 +62,8 @@ def nested(depth):
 
 def refuses_what_is_too_much(report, hub):
     with Refusals(report, hub, "too much") as test:
-        test.refused("a body over 2 MiB", raw(hub, RECEIVE, json.dumps({**GOOD, "text": "x" * 2**21})), 413)
+        test.refused("a body over 2 MiB", raw(hub, API + "/tenants", json.dumps({"name": "x" * 2**21})), 413)
+        test.refused("a message over 4 MiB", raw(hub, RECEIVE, json.dumps({**GOOD, "text": "x" * 2**22})), 413)
         test.refused("a batch over 4 MiB", raw(hub, RECEIVE + "/batch", json.dumps({"messages": [
             {"from": "+15550100400", "text": "x" * 2**22}]})), 413)
         test.refused("a text over 1 MiB", hub.post(RECEIVE, {**GOOD, "text": "x" * (2**20 + 1)}), 422, "text")
