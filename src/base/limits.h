@@ -56,7 +56,7 @@
 #define LIMIT_POLLED 1000                       /* channels that are polled, a thread each */
 #define LIMIT_EXCHANGE_BYTES (1024 * 1024)      /* what is read of a provider's answer */
 #define LIMIT_MEDIA_BYTES (25 * 1024 * 1024)    /* one attachment; mail servers refuse more */
-#define LIMIT_KEPT_STREAMS 4096                 /* mail sessions and child processes between two calls; more are closed */
+#define LIMIT_KEPT_STREAMS 4096                 /* mail sessions, child processes between two calls; more are closed */
 #define LIMIT_STREAM_BYTES (64 * 1024)          /* read of a stream ahead of what was asked for */
 #define LIMIT_ARGUMENTS 64                      /* of a child process, and names in its environment */
 #define LIMIT_UPLOAD_BYTES (LIMIT_MEDIA_BYTES + 64 * 1024)  /* with what a form puts around it */

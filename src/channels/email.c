@@ -249,7 +249,7 @@ static int email_probe(const struct channel *channel, struct exchange *exchange,
         return -1;
     }
     report->summary = sends && receives ? STR("Both mail servers answer and take the login.")
-        : sends                         ? STR("The mail server answers and takes the login; no imap_url: it only sends.")
+        : sends                         ? STR("The mail server answers, takes the login; no imap_url: it only sends.")
         : receives                      ? STR("The mailbox can be read; no smtp_url: the channel only receives.")
                                         : STR("Neither smtp_url nor imap_url is set: the channel does nothing.");
     return 0;

@@ -406,8 +406,8 @@ const struct channel_driver channel_sandbox = {
              "faults: #fail #retry #offline #unknown #lost #duplicate #slow #noreceipt "
              "#undelivered #read.",
     .settings = settings,
-    .can = CHANNEL_CAN_TEXT | CHANNEL_CAN_MEDIA | CHANNEL_CAN_REPLY | CHANNEL_CAN_RECEIPT | CHANNEL_CAN_REACT | CHANNEL_CAN_EDIT
-           | CHANNEL_CAN_DELETE | CHANNEL_CAN_READ | CHANNEL_CAN_TYPING | CHANNEL_CAN_GROUP
+    .can = CHANNEL_CAN_TEXT | CHANNEL_CAN_MEDIA | CHANNEL_CAN_REPLY | CHANNEL_CAN_RECEIPT | CHANNEL_CAN_REACT
+           | CHANNEL_CAN_EDIT | CHANNEL_CAN_DELETE | CHANNEL_CAN_READ | CHANNEL_CAN_TYPING | CHANNEL_CAN_GROUP
            | CHANNEL_SMS | CHANNEL_PHONE_ADDRESS,
     .text_max = 1600,
     .caption_max = 1000,

@@ -97,7 +97,7 @@ static int get_public(struct fetching *f, struct exchange_reply *reply)
 static int get_by_driver(struct fetching *f, struct exchange_reply *reply)
 {
     const struct channel_attachment wanted = { .name = f->attachment.name, .type = f->attachment.type,
-        .ref = f->attachment.ref, .size = f->attachment.size };
+        .ref = f->attachment.ref, .size = f->attachment.size, .arena = f->arena };
 
     if (f->channel.driver->fetch(&f->channel, &wanted, f->hub->exchange, reply, &f->why) == 0)
         return 0;

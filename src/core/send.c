@@ -496,7 +496,7 @@ static int prepare(struct sending *s, struct err *err)
                                 "channel."), err);
     s->driver = s->channel.driver;
     if (s->send.act_id) {
-        s->plan.parts = 1;
+        s->plan.parts = s->plan.texts = 1;
         return 1;
     }
     if (send_files_load(s->hub, s->arena, &s->send, &s->files, err))

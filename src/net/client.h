@@ -1,6 +1,6 @@
-/* client.h - the exchange over libcurl: HTTP, mail by SMTP, streams by IMAP, and child processes. No proxy, redirects not
- * followed, certificates verified, the address checked in the open-socket callback on its binary form. All handles share
- * one X509 store. */
+/* client.h - the exchange over libcurl: HTTP, mail by SMTP, streams by IMAP, and child processes. No proxy, redirects
+ * not followed, certificates verified, the address checked in the open-socket callback on its binary form. All handles
+ * share one X509 store. */
 #pragma once
 
 #include "net/exchange.h"

@@ -98,7 +98,7 @@ void client_guard_explain(const struct client_guard *guard, CURLcode code, struc
         break;
     case CURLE_USE_SSL_FAILED:
         err_set(err, ERR_UNAVAILABLE, "The server offers no encryption (STARTTLS); nothing was sent.");
-        err_hint(err, "Use its port with TLS from the start (smtps://host:465, imaps://host:993), or allow plain text.");
+        err_hint(err, "Use its port with TLS from the start (smtps://host:465, imaps://host:993), or allow plain.");
         break;
     case CURLE_LOGIN_DENIED:
         err_set(err, ERR_UNAVAILABLE, "The server refuses the user name or the password.");

@@ -63,14 +63,17 @@ void client_guard_init(void);
 
 /* --- client_mail.c, client_stream.c: the other functions of struct exchange --------------------------------------- */
 
+/* exchange->mail. */
 void client_mail(struct exchange *self, struct arena *arena, const struct exchange_mail *mail,
                  struct exchange_reply *reply);
+
+/* exchange->open: a kept stream of the channel, or a new one. */
 struct stream *client_stream_open(struct exchange *self, const struct stream_request *request, struct err *err);
 
 /* Close every kept stream; children get their signals together. */
 void client_stream_close_all(struct client *client);
 
-/* --- client_child.c ------------------------------------------------------------------------------------------------ */
+/* --- client_child.c ----------------------------------------------------------------------------------------------- */
 
 struct client_child {
     int pid;                            /* also its process group; 0: reaped */

@@ -170,7 +170,8 @@ static void judge(struct mail *mail, CURLcode code, struct arena *arena, struct 
         reply->end = EXCHANGE_UNKNOWN;
         err_set(&reply->err, code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_UNAVAILABLE,
                 "The whole mail was handed to the server, but %s.",
-                code == CURLE_OPERATION_TIMEDOUT ? "it did not answer in time" : "the connection ended before its answer");
+                code == CURLE_OPERATION_TIMEDOUT ? "it did not answer in time"
+                                                 : "the connection ended before its answer");
     } else {
         client_guard_explain(&mail->guard, code, &reply->err);
     }

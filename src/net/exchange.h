@@ -58,7 +58,7 @@ struct exchange_mail {
     const char *user, *password;    /* NULL: no login */
     const char *bearer;             /* OAuth token instead of the password, or NULL */
     bool plain;                     /* smtp:// may stay unencrypted; otherwise STARTTLS is required */
-    const char *from, *to;          /* envelope; an empty `from` is the null sender. `to` NULL: only connect and log in */
+    const char *from, *to;          /* envelope; an empty `from` is the null sender. `to` NULL: only connect, log in */
     struct str body;                /* RFC 5322, lines end in CRLF */
     enum egress egress;
     int64_t tenant_id;

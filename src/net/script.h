@@ -27,8 +27,8 @@ struct script_mail {
     int after_ms, times;        /* as above */
 };
 
-/* One line of the talk on streams, in order over all that are opened. A write that is not the line expected fails and is
- * counted by script_surprises; a read before a line is said, or behind the last, finds nothing in time. */
+/* One line of the talk on streams, in order over all that are opened. A write that is not the line expected fails and
+ * is counted by script_surprises; a read before a line is said, or behind the last, finds nothing in time. */
 enum script_line {
     SCRIPT_EXPECT,              /* the driver writes this line (its beginning when it ends in '*') */
     SCRIPT_SAY,                 /* it reads these bytes, line ends included */
@@ -51,8 +51,8 @@ void script_add_line(struct script *script, enum script_line line, struct str te
 /* The exchange face of it; lives as long as the script. */
 struct exchange *script_exchange(struct script *script);
 
-/* How many requests were asked, how many of them (and mails, and lines) no step fitted, and how many times steps were not
- * asked for (those that serve for ever count until their first use). */
+/* How many requests were asked, how many of them (and mails, and lines) no step fitted, and how many times steps were
+ * not asked for (those that serve for ever count until their first use). */
 size_t script_asked(struct script *script);
 size_t script_surprises(struct script *script);
 size_t script_left(struct script *script);

@@ -122,3 +122,15 @@ void stream_release(struct stream *stream, bool keep)
     if (stream)
         stream->kind->release(stream, keep && !stream->dead);
 }
+
+int64_t stream_until_us(int64_t timeout_ms)
+{
+    return clock_mono_us() + timeout_ms * 1000;
+}
+
+int stream_left_ms(int64_t until_us)
+{
+    int64_t left_us = until_us - clock_mono_us();
+
+    return left_us > 0 ? (int)(left_us / 1000) + 1 : 0;
+}

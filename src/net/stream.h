@@ -34,5 +34,9 @@ int stream_read(struct stream *stream, char *bytes, size_t size, int timeout_ms,
  * (what came is kept for the next call), -1 with err. */
 int stream_line(struct stream *stream, struct buf *line, int timeout_ms, struct err *err);
 
+/* A deadline over several reads: begin it, and what is left of it in ms (0: it has passed). */
+int64_t stream_until_us(int64_t timeout_ms);
+int stream_left_ms(int64_t until_us);
+
 /* Give it back: kept for the channel's next call, or closed (a child gets SIGTERM, then SIGKILL after 2 s). */
 void stream_release(struct stream *stream, bool keep);

@@ -18,5 +18,8 @@ struct stream {
     size_t at;
 };
 
+/* Begin: nothing was read, nobody has it yet. */
 void stream_init(struct stream *stream, const struct stream_kind *kind);
+
+/* Free what was read ahead; the stream itself is its kind's. */
 void stream_fini(struct stream *stream);

@@ -1,7 +1,6 @@
 #include "channels/lib/imap.h"
 
 #include "base/arena.h"
-#include "base/clock.h"
 #include "base/limits.h"
 
 #include <stdarg.h>
@@ -136,7 +135,7 @@ static int read_literal(struct imap *imap, int64_t size, int64_t until_us, struc
 
         if (got < 0)
             return -1;
-        if (got == 0 || clock_mono_us() > until_us)
+        if (got == 0 || stream_left_ms(until_us) == 0)
             return err_set(err, ERR_TIMEOUT, "The mail server stopped in the middle of an answer.");
         buf_add(&imap->response, piece, (size_t)got);
         size -= got;
@@ -146,7 +145,7 @@ static int read_literal(struct imap *imap, int64_t size, int64_t until_us, struc
 
 int imap_response(struct imap *imap, int timeout_ms, struct str *response, struct err *err)
 {
-    int64_t until_us = clock_mono_us() + timeout_ms * 1000LL + IMAP_RESPONSE_MS * 1000LL, size;
+    int64_t until_us = stream_until_us((int64_t)timeout_ms + IMAP_RESPONSE_MS), size;
     int came = stream_line(imap->stream, &imap->line, timeout_ms, err);
 
     buf_clear(&imap->response);
@@ -259,7 +258,7 @@ static void note_exists(void *arg, struct str response)
 
 int imap_idle(struct imap *imap, int timeout_ms, struct err *err)
 {
-    int64_t until_us = clock_mono_us() + timeout_ms * 1000LL;
+    int64_t until_us = stream_until_us(timeout_ms);
     bool news = false;
     int what, came = 1;
 
@@ -271,10 +270,10 @@ int imap_idle(struct imap *imap, int timeout_ms, struct err *err)
     if (what != 3)
         return what < 0 ? -1 : 2;
     while (!news && came == 1) {
-        int64_t left_us = until_us - clock_mono_us();
+        int left_ms = stream_left_ms(until_us);
         struct str response;
 
-        came = left_us > 0 ? imap_response(imap, (int)(left_us / 1000), &response, err) : 0;
+        came = left_ms > 0 ? imap_response(imap, left_ms, &response, err) : 0;
         if (came < 0 || (came == 1 && look_at(imap, response, err) < 0))
             return -1;
     }

@@ -34,7 +34,10 @@ struct imap {
     void *arg;
 };
 
+/* Begin on a stream, which stays the caller's; and free what the session read. */
 void imap_init(struct imap *imap, struct stream *stream);
+
+/* See imap_init. */
 void imap_fini(struct imap *imap);
 
 /* One whole response, literals in it: 1 it is in `*response` until the next call, 0 nothing in time, -1 the session is

@@ -1,4 +1,4 @@
-/* mail.h - what the email driver is made of: the mailbox it reads (mailbox.c) and what its mails mean (mail_event.c). */
+/* mail.h - what the email driver is made of: the mailbox it reads (mailbox.c), what its mails mean (mail_event.c). */
 #pragma once
 
 #include "channels/lib/mime.h"

@@ -187,7 +187,8 @@ static struct str status_in(struct str text)
     return (struct str){ 0 };
 }
 
-static void set_failure(struct arena *arena, const struct mime_mail *mail, struct str block, struct channel_event *event)
+static void set_failure(struct arena *arena, const struct mime_mail *mail, struct str block,
+                        struct channel_event *event)
 {
     struct str code = mime_field(arena, block, "Status"), said = mime_field(arena, block, "Diagnostic-Code"), better;
 
@@ -291,7 +292,8 @@ static struct str metadata_of(struct arena *arena, const struct mime_mail *mail,
     if (source->size > (int64_t)source->bytes.len)
         json_bool_at(&json, "cut", true);
     json_object_end(&json);
-    out = text.len <= LIMIT_METADATA_BYTES ? (struct str){ arena_copy(arena, text.data, text.len), text.len } : STR("{}");
+    out = text.len <= LIMIT_METADATA_BYTES ? (struct str){ arena_copy(arena, text.data, text.len), text.len }
+                                           : STR("{}");
     buf_fini(&text);
     return out;
 }

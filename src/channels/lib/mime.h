@@ -49,7 +49,8 @@ int mime_read(struct arena *arena, struct str bytes, struct mime_mail *mail, str
 /* The first header of that name (ASCII case ignored), or the absent slice. */
 struct str mime_header_of(const struct mime_mail *mail, const char *name);
 
-/* A field of header lines as they stand in reports ("Action: failed"), unfolded; in the arena. Ends at an empty line. */
+/* A field of header lines as they stand in reports ("Action: failed"), unfolded; in the arena. Ends at an empty
+ * line. */
 struct str mime_field(struct arena *arena, struct str lines, const char *name);
 
 /* What is to be written. Texts may hold anything: line breaks in what becomes a header are taken out. */
@@ -67,7 +68,7 @@ struct mime_draft {
 /* The mail as RFC 5322 text with CRLF, 7 bit throughout; in the arena. */
 struct str mime_write(struct arena *arena, const struct mime_draft *draft);
 
-/* --- Texts (mime_text.c, mime_html.c; no library) ------------------------------------------------------------------ */
+/* --- Texts (mime_text.c, mime_html.c; no library) ----------------------------------------------------------------- */
 
 /* Bytes in a charset as valid UTF-8. Aliases of mail programs are known; a charset that is absent, unknown or wrong is
  * taken as UTF-8, else as windows-1252; what still does not fit becomes U+FFFD. At most `max` bytes; in the arena. */

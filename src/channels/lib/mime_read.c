@@ -5,7 +5,6 @@
 #include "base/limits.h"
 
 #include <gmime/gmime.h>
-#include <pthread.h>
 #include <string.h>
 
 /* Every nested part needs a line that says what it is. Above so many the library is not given the body: it calls itself
@@ -24,16 +23,14 @@ struct reading {
     size_t file_bytes;
 };
 
-static void start_library(void)
-{
-    g_mime_init();
-}
-
 void mime_start(void)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    static gsize started;
 
-    pthread_once(&once, start_library);
+    if (g_once_init_enter(&started)) {
+        g_mime_init();
+        g_once_init_leave(&started, 1);
+    }
 }
 
 /* The library's text, valid and in one line; absent for NULL. */
