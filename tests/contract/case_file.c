@@ -475,6 +475,8 @@ static void read_line(struct reader *reader, const char *line)
         read_body(reader);
     else if (strcmp(line, "sign") == 0 || strcmp(line, "signed") == 0)
         read_signature(reader, strcmp(line, "sign") == 0);
+    else if (strcmp(line, "proof") == 0)
+        reader->current->inbound.proof = word(reader, "the header");
     else if (strcmp(line, "event") == 0)
         read_event(reader);
     else if (strcmp(line, "now") == 0)

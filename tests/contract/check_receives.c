@@ -158,6 +158,17 @@ static void check_signature(struct spoil *spoil)
     }
 }
 
+/* A header that is the secret itself. */
+static void check_proof(struct spoil *spoil)
+{
+    flip_header(spoil, spoil->one->inbound.proof);
+    if (begin(spoil)) {
+        trial_header(&spoil->trial, spoil->one->inbound.proof, STR(""));
+        run(spoil);
+        want_forbidden(spoil, "with an empty secret");
+    }
+}
+
 /* Without its secrets a channel takes nothing; with others neither. */
 static void check_secrets(struct spoil *spoil)
 {
@@ -329,6 +340,8 @@ void check_receives(const struct channel_driver *driver, const struct channel_ca
         check_malformed(&spoil);
         if (is_signed(&cases[i]))
             check_signature(&spoil);
+        if (cases[i].inbound.proof)
+            check_proof(&spoil);
         test_end();
     }
     arena_free(spoil.arena);
