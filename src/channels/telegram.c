@@ -12,6 +12,7 @@
 #define UPDATES_PER_ROUND "50"          /* of the largest kind they still fit into one answer */
 #define ROUND_MARGIN_MS 5000            /* between Telegram's end of a long poll and ours */
 #define UNPOLLED_WAIT_MS (5 * 60 * 1000)
+#define NO_RIGHTS "The bot may not write there. Let an administrator of the group allow it."
 #define FILE_BYTES "20 MB"              /* a bot gets no larger ones */
 
 static const struct field settings[] = {
@@ -24,8 +25,8 @@ static const struct field settings[] = {
       "What Telegram proves its webhooks with: 1 to 256 of A-Z a-z 0-9 _ -. Absent: the hub makes one.", 1, 256 },
     { "link_previews", FIELD_BOOL, 0, "Show a preview of the first link in a text.", 0, 0, NULL, "false" },
     { "silent", FIELD_BOOL, 0, "Deliver without a sound.", 0, 0, NULL, "false" },
-    { "base_url", FIELD_URL, 0, "Where the Bot API is; only tests and those with a server of their own change it.", 0, 0,
-      NULL, "https://api.telegram.org" },
+    { "base_url", FIELD_URL, 0, "Where the Bot API is; only tests and those with a server of their own change it.", 0,
+      0, NULL, "https://api.telegram.org" },
     { 0 }
 };
 
@@ -179,7 +180,8 @@ static void write_act(struct call *call, int64_t message, bool caption)
 
 /* --- Outcomes --------------------------------------------------------------------------------- */
 
-static enum send_outcome says(struct send_result *result, enum send_outcome outcome, const char *code, const char *hint)
+static enum send_outcome says(struct send_result *result, enum send_outcome outcome, const char *code,
+                              const char *hint)
 {
     result->code = str_c(code);
     result->hint = str_c(hint);
@@ -199,9 +201,9 @@ static enum send_outcome refused(const struct send_job *job, struct str said, st
         { "can't be deleted", "too_old", "A bot can unsend its messages for 48 hours only." },
         { "text is empty", "empty", "The text is empty; Telegram does not take such." },
         { "too long", "too_long", "Longer than Telegram takes: 4096 characters, 1024 with a file." },
-        { "not enough rights", "no_rights", "The bot may not write there. Let an administrator of the group allow it." },
-        { "have no rights", "no_rights", "The bot may not write there. Let an administrator of the group allow it." },
-        { "WRITE_FORBIDDEN", "no_rights", "The bot may not write there. Let an administrator of the group allow it." },
+        { "not enough rights", "no_rights", NO_RIGHTS },
+        { "have no rights", "no_rights", NO_RIGHTS },
+        { "WRITE_FORBIDDEN", "no_rights", NO_RIGHTS },
         { "REACTION_INVALID", "reaction_invalid", "Telegram takes only some emoji as reactions, and this is none." },
     };
 
@@ -427,7 +429,8 @@ static int take_updates(struct poll *poll, const struct json *updates, struct ev
     return 0;
 }
 
-static int remove_webhook(const struct channel *channel, struct exchange *exchange, struct arena *arena, struct err *err)
+static int remove_webhook(const struct channel *channel, struct exchange *exchange, struct arena *arena,
+                          struct err *err)
 {
     struct exchange_reply reply;
     struct form form;

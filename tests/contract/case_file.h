@@ -38,8 +38,8 @@
  *                                          "sha256=" before it, as:sha1-base64 makes it base64 of HMAC-SHA1
  *   signed   X-Signature body              the header above already is one: every flipped bit of it
  *                                          and of the body must be refused
- *   proof    X-Secret                      the header above is a secret, whatever the body says: every flipped bit of it
- *                                          must be refused
+ *   proof    X-Secret                      the header above is a secret, whatever the body says: every
+ *                                          flipped bit of it must be refused
  *   unnumbered                             the sender gives no id, each delivery is a message
  *   event    message address=+1 text=hi    one line per event, in order: message, own_message,
  *                                          receipt, edit, delete, reaction, opt_out, opt_in, moved, ignored;

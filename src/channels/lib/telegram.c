@@ -76,7 +76,8 @@ static void set_peer(struct reading *reading, const struct json *peer)
     struct str user = json_text(json_get(peer, "username"));
     int64_t chat = json_int(json_get(reading->chat, "id"), 0);
 
-    reading->event.address = number(arena, json_int(json_get(peer, "id"), chat));
+    /* a private chat has its person's number */
+    reading->event.address = number(arena, is_private(reading->chat) ? chat : json_int(json_get(peer, "id"), chat));
     reading->event.name = name_of(arena, peer);
     if (user.len && !json_get(peer, "title"))
         reading->event.aliases[0] = str_c(arena_printf(arena, "@%.*s", STR_FMT(user)));
@@ -184,7 +185,8 @@ static bool read_content(struct reading *reading)
 static void read_metadata(struct reading *reading)
 {
     const struct json *message = reading->message;
-    struct str title = json_text(json_get(reading->chat, "title")), album = json_text(json_get(message, "media_group_id"));
+    struct str title = json_text(json_get(reading->chat, "title"));
+    struct str album = json_text(json_get(message, "media_group_id"));
     int64_t thread = json_int(json_get(message, "message_thread_id"), 0);
     struct json_writer writer;
     struct buf buf;

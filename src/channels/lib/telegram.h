@@ -10,8 +10,8 @@ struct json;
     "[\"message\",\"edited_message\",\"channel_post\",\"edited_channel_post\",\"my_chat_member\"," \
     "\"message_reaction\"]"
 
-/* One kind of file in a message: the member that holds it, what the hub calls the message, and what stands in for a name
- * and a type that Telegram does not give. */
+/* One kind of file in a message: the member that holds it, what the hub calls the message, and what stands in for a
+ * name and a type that Telegram does not give. */
 struct telegram_file {
     const char *member, *type, *name, *media_type;
 };

@@ -126,7 +126,8 @@ static void report_errors(const struct channel *channel, const struct json *info
     if (json_int(json_get(info, "last_error_date"), 0) > 0)
         json_time_at(report->json, "last_error_at", json_int(json_get(info, "last_error_date"), 0) * 1000);
     if (error.len && !str_is(json_text(json_get(info, "url")), ""))
-        add_summary(report, arena_printf(report->arena, "The last delivery failed (%.*s): is %s reachable from outside?",
+        add_summary(report, arena_printf(report->arena,
+                                         "The last delivery failed (%.*s): is %s reachable from outside?",
                                          (int)str_cut(error, 150, false), error.data,
                                          channel->public_url ? channel->public_url : "the URL"));
 }
