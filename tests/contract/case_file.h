@@ -35,7 +35,8 @@
  *   body     {"event":"x"}                 several are joined by a newline
  *   sign     X-Signature signing_key body header:X-Timestamp   adds the lower-case hex HMAC-SHA256; `url` is the
  *                                          public URL asked for, `form` the body's sorted pairs; as:sha256=hex sets
- *                                          "sha256=" before it, as:sha1-base64 makes it base64 of HMAC-SHA1
+ *                                          "sha256=" before it, as:sha1-base64 makes it base64 of HMAC-SHA1,
+ *                                          as:sha256-base64 base64; the part text:X stands for X
  *   signed   X-Signature body              the header above already is one: every flipped bit of it
  *                                          and of the body must be refused
  *   proof    X-Secret                      the header above is a secret, whatever the body says: every
@@ -98,7 +99,7 @@ struct signature {
     const char *header, *setting;       /* setting NULL: the header is given, only marked */
     const char *parts[4];               /* "body", "header:NAME", "url", "form" */
     size_t part_count;
-    const char *as;                     /* "sha1-base64", "sha256=hex", or NULL */
+    const char *as;                     /* "sha1-base64", "sha256-base64", "sha256=hex", or NULL */
 };
 
 struct inbound {

@@ -291,6 +291,8 @@ static void add_signed(struct trial *trial, const char *part, struct buf *all)
 
     if (strncmp(part, "header:", 7) == 0)
         buf_str(all, http_header(request, part + 7));
+    else if (strncmp(part, "text:", 5) == 0)
+        buf_puts(all, part + 5);
     else if (strcmp(part, "url") == 0)
         buf_printf(all, "%s%.*s%s%.*s", trial->one->public_url, STR_FMT(request->raw_path),
                    request->raw_query.data ? "?" : "", STR_FMT(request->raw_query));
@@ -324,6 +326,8 @@ void trial_sign(struct trial *trial, const char *key)
         value = sign_hex(trial->arena, mac, sizeof mac);
         if (signature->as && strcmp(signature->as, "sha256=hex") == 0)
             value = arena_printf(trial->arena, "sha256=%s", value);
+        else if (signature->as && strcmp(signature->as, "sha256-base64") == 0)
+            value = sign_base64(trial->arena, mac, sizeof mac);
     }
     buf_fini(&all);
     trial_header(trial, signature->header, str_c(value));

@@ -1,5 +1,5 @@
-"""The hub against a server that speaks the Bot API (npm @openclaw/crabline), by poll and by webhook; and against a small
-stand-in for what that one cannot do: refusals, waits, lost answers."""
+"""The hub against a server that speaks the Bot API (npm @openclaw/crabline), by poll and by webhook; and against a
+small stand-in for what that one cannot do: refusals, waits, lost answers."""
 import http.server
 import json
 import os
