@@ -82,6 +82,16 @@ static void begin_log(const struct config *config, const unsigned char personal_
     log_start(STDERR_FILENO, !strcmp(config_text(config, "log-format"), "json"), level, personal_key);
 }
 
+/* What a channel may start is the operator's choice alone, never that of whoever adds channels. */
+static void set_programs(struct serving *serving)
+{
+    const char *folder = config_text(serving->config, "exec-folder"), *data = config_text(serving->config, "data");
+    struct arena *arena = arena_new(0);
+
+    client_programs(serving->client, folder ? folder : arena_printf(arena, "%s/exec", data ? data : "data"));
+    arena_free(arena);
+}
+
 static int open_all(struct serving *serving, struct err *err)
 {
     const char *listen = config_text(serving->config, "listen");
@@ -95,6 +105,7 @@ static int open_all(struct serving *serving, struct err *err)
     if (serving->lock < 0)
         return -1;
     serving->client = client_new(egress_allows, &serving->hub);
+    set_programs(serving);
     serving->hub.config = serving->config;
     serving->hub.exchange = client_exchange(serving->client);
     id_random(early_key, sizeof early_key);     /* the hub's own comes with its secrets, from the database */

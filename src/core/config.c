@@ -34,6 +34,8 @@ const struct field config_fields[] = {
     { "media-s3-key", FIELD_TEXT, 0, "Access key id for that bucket.", 1, 200, NULL, NULL, NULL, NULL },
     { "media-s3-secret", FIELD_TEXT, FIELD_SECRET, "Secret access key for that bucket.", 1, 500, NULL, NULL, NULL,
       NULL },
+    { "exec-folder", FIELD_TEXT, 0, "Folder of the programs that exec channels may start; default DATA/exec.", 1, 4000,
+      NULL, NULL, NULL, "/usr/local/lib/message-hub" },
     { "allowed-origins", FIELD_TEXTS, 0, "Web origins that may open WebSockets, besides the hub's own.", 0, 50, NULL,
       NULL, NULL, "https://inbox.example.com" },
     { "log-level", FIELD_ENUM, 0, "Least level that is logged.", 0, 0, "debug|info|warn|error", "info", NULL, NULL },

@@ -355,7 +355,14 @@ struct client *client_new(client_allows *allows, void *arg)
     client->allows = allows;
     client->arg = arg;
     pthread_mutex_init(&client->lock, NULL);
+    pthread_cond_init(&client->turned, NULL);
     return client;
+}
+
+void client_programs(struct client *client, const char *folder)
+{
+    free(client->programs);
+    client->programs = folder ? mem_strdup(folder) : NULL;
 }
 
 void client_free(struct client *client)
@@ -366,7 +373,9 @@ void client_free(struct client *client)
     for (size_t i = 0; i < client->idle_count; i++)
         curl_easy_cleanup(client->idle[i].easy);
     X509_STORE_free(client->store);
+    pthread_cond_destroy(&client->turned);
     pthread_mutex_destroy(&client->lock);
+    free(client->programs);
     free(client);
 }
 

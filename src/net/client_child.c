@@ -6,12 +6,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <limits.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#define NAME_BYTES 100
 #define LOOK_NS (5 * 1000000L)
 
 static size_t count_words(const char *const *words)
@@ -23,12 +27,46 @@ static size_t count_words(const char *const *words)
     return count;
 }
 
-static int check(const struct stream_request *request, struct err *err)
+/* Is it the operator's (root's, or the user's that the hub runs as), and can nobody else write to it? */
+static bool is_ours(const struct stat *found)
 {
-    if (!request->argv || !request->argv[0] || request->argv[0][0] != '/') {
+    return (found->st_uid == 0 || found->st_uid == geteuid()) && !(found->st_mode & (S_IWGRP | S_IWOTH));
+}
+
+/* Neither the folder nor the file can be changed by others, so what is looked at here is what runs. */
+static int check_folder(const char *programs, const char *name, struct err *err)
+{
+    struct stat folder, file;
+    int fd;
+
+    if (!name[0] || name[0] == '.' || strchr(name, '/') || strlen(name) > NAME_BYTES) {
+        err_set(err, ERR_INVALID, "\"%.60s\" is not the name of a program in the folder %.200s.", name, programs);
+        return err_hint(err, "Write its name only, without a path.");
+    }
+    fd = open(programs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &folder) || fstatat(fd, name, &file, AT_SYMLINK_NOFOLLOW)) {
+        if (fd >= 0)
+            close(fd);
+        err_set(err, ERR_UNAVAILABLE, "There is no program %s in the folder %.200s.", name, programs);
+        return err_hint(err, "The operator puts programs there, owned by root or the hub's user (chmod 755).");
+    }
+    close(fd);
+    if (!is_ours(&folder) || !is_ours(&file) || !S_ISREG(file.st_mode) || !(file.st_mode & S_IXUSR)) {
+        err_set(err, ERR_FORBIDDEN, "The program %s may not be started from the folder %.200s.", name, programs);
+        return err_hint(err, "Both must belong to root or the hub's user and be writable by nobody else, and the program "
+                             "a plain executable file (chmod 755), no link.");
+    }
+    return 0;
+}
+
+static int check(const struct stream_request *request, const char *programs, struct err *err)
+{
+    if (!request->argv || !request->argv[0] || (!programs && request->argv[0][0] != '/')) {
         err_set(err, ERR_INVALID, "The program to start is not named by its whole path.");
         return err_hint(err, "Write it like /usr/local/bin/program.");
     }
+    if (programs && check_folder(programs, request->argv[0], err))
+        return -1;
     if (count_words(request->argv) > LIMIT_ARGUMENTS || count_words(request->envp) > LIMIT_ARGUMENTS)
         return err_set(err, ERR_INVALID, "The program has more than %d arguments or names in its environment.",
                        LIMIT_ARGUMENTS);
@@ -36,7 +74,8 @@ static int check(const struct stream_request *request, struct err *err)
 }
 
 /* Its group, its signals as a fresh program has them. */
-static int spawn(struct client_child *child, const struct stream_request *request, const int fds[4])
+static int spawn(struct client_child *child, const struct stream_request *request, const char *path,
+                 const int fds[4])
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -60,7 +99,7 @@ static int spawn(struct client_child *child, const struct stream_request *reques
     sigdelset(&signals, SIGKILL);
     sigdelset(&signals, SIGSTOP);
     posix_spawnattr_setsigdefault(&attributes, &signals);
-    status = posix_spawn(&pid, request->argv[0], &actions, &attributes, (char *const *)request->argv,
+    status = posix_spawn(&pid, path, &actions, &attributes, (char *const *)request->argv,
                          request->envp ? (char *const *)request->envp : none);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
@@ -68,17 +107,20 @@ static int spawn(struct client_child *child, const struct stream_request *reques
     return status;
 }
 
-int client_child_start(struct client_child *child, const struct stream_request *request, struct err *err)
+int client_child_start(struct client_child *child, const struct stream_request *request, const char *programs,
+                       struct err *err)
 {
     int fds[4] = { -1, -1, -1, -1 }, status;    /* its input: read, write; its output: read, write */
+    char path[PATH_MAX];
 
     *child = (struct client_child){ .in_fd = -1, .out_fd = -1 };
-    if (check(request, err))
+    if (check(request, programs, err))
         return -1;
+    snprintf(path, sizeof path, "%s%s%s", programs ? programs : "", programs ? "/" : "", request->argv[0]);
     if (pipe2(fds, O_CLOEXEC) || pipe2(fds + 2, O_CLOEXEC))
         status = errno;
     else
-        status = spawn(child, request, fds);
+        status = spawn(child, request, path, fds);
     if (fds[0] >= 0)
         close(fds[0]);
     if (fds[3] >= 0)

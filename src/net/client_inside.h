@@ -31,6 +31,9 @@ struct client {
     size_t idle_count;
     struct client_stream *kept;         /* streams between two calls, at most one of a channel */
     size_t kept_count;
+    struct client_turn *turns;          /* of the children that a call speaks with now */
+    pthread_cond_t turned;
+    char *programs;                     /* the only folder that children are started from, or NULL */
 };
 
 /* --- client_guard.c: whom a connection may reach, and how TLS is spoken ------------------------------------------- */
@@ -75,13 +78,27 @@ void client_stream_close_all(struct client *client);
 
 /* --- client_child.c ----------------------------------------------------------------------------------------------- */
 
+/* Whose turn it is to speak with a channel's child. */
+struct client_turn {
+    int64_t channel_id;
+    bool yields;
+    int wake_fd;                        /* readable once another call waits */
+    struct client_turn *next;
+};
+
+/* Wait for the channel's turn, at most request->timeout_ms; NULL with err. Give it back once (NULL is fine). */
+struct client_turn *client_turn_take(struct client *client, const struct stream_request *request, struct err *err);
+void client_turn_give(struct client *client, struct client_turn *turn);
+
 struct client_child {
     int pid;                            /* also its process group; 0: reaped */
     int in_fd, out_fd;                  /* its standard input and output */
 };
 
-/* Start argv[0], an absolute path, in a process group of its own with nothing open but its input and output. */
-int client_child_start(struct client_child *child, const struct stream_request *request, struct err *err);
+/* Start argv[0], a name in the folder `programs` (NULL: an absolute path), in a process group of its own with nothing
+ * open but its input and output. */
+int client_child_start(struct client_child *child, const struct stream_request *request, const char *programs,
+                       struct err *err);
 
 /* Has it not ended by itself? */
 bool client_child_runs(const struct client_child *child);

@@ -26,6 +26,7 @@ struct client_stream {
     unsigned char words[SIGN_HASH_BYTES];   /* what it was opened with */
     CURL *easy;                         /* NULL: a child process */
     struct client_child child;
+    struct client_turn *turn;           /* of the call that has it now; NULL: a mailbox, or kept */
     struct client_stream *next;
 };
 
@@ -38,20 +39,25 @@ static int left_ms(int64_t until_us)
     return left_us <= 0 ? 0 : left_us > 1000000000LL ? 1000000 : (int)((left_us + 999) / 1000);
 }
 
-/* 1: the descriptor is ready, 0: not in time, or the thread was interrupted. */
-static int wait_for(int fd, short events, int64_t until_us)
+/* 1: the descriptor is ready, 0: not in time, or the thread was interrupted, or `wake_fd` (-1: none) is readable. */
+static int wait_or_wake(int fd, short events, int wake_fd, int64_t until_us)
 {
-    struct pollfd one = { .fd = fd, .events = events };
+    struct pollfd both[2] = { { .fd = fd, .events = events }, { .fd = wake_fd, .events = POLLIN } };
 
     while (!exchange_interrupted()) {
-        int left = left_ms(until_us), ready = poll(&one, 1, left < LOOK_MS ? left : LOOK_MS);
+        int left = left_ms(until_us), ready = poll(both, 2, left < LOOK_MS ? left : LOOK_MS);
 
-        if (ready > 0)
+        if (ready > 0 && both[0].revents)
             return 1;
-        if (left == 0)
+        if (left == 0 || ready > 0)
             break;
     }
     return 0;
+}
+
+static int wait_for(int fd, short events, int64_t until_us)
+{
+    return wait_or_wake(fd, events, -1, until_us);
 }
 
 static int closed(struct err *err)
@@ -200,7 +206,7 @@ static int child_read(struct stream *stream, char *bytes, size_t size, int timeo
             return (int)got;
         if (got == 0 || (errno != EAGAIN && errno != EINTR))
             return closed(err);
-        if (!wait_for(one->child.out_fd, POLLIN, until_us))
+        if (!wait_or_wake(one->child.out_fd, POLLIN, one->turn && one->turn->yields ? one->turn->wake_fd : -1, until_us))
             return 0;
     }
 }
@@ -256,9 +262,12 @@ static void release(struct stream *stream, bool keep)
 {
     struct client_stream *one = (struct client_stream *)stream, *other;
     struct client *client = one->guard.client;
+    struct client_turn *turn = one->turn;
 
+    one->turn = NULL;
     if (!keep) {
         close_stream(one);
+        client_turn_give(client, turn);
         return;
     }
     one->stream.fresh = false;
@@ -273,6 +282,7 @@ static void release(struct stream *stream, bool keep)
     pthread_mutex_unlock(&client->lock);
     close_stream(other);
     close_stream(one);
+    client_turn_give(client, turn);
 }
 
 static const struct stream_kind imap_kind = { imap_write, imap_read, release };
@@ -342,22 +352,30 @@ static bool usable(struct client_stream *one, const unsigned char *words)
 struct stream *client_stream_open(struct exchange *self, const struct stream_request *request, struct err *err)
 {
     struct client *client = (struct client *)self;
+    struct client_turn *turn = NULL;
     unsigned char words[SIGN_HASH_BYTES];
     struct client_stream *one;
 
     if (hash_words(request, words, err))
         return NULL;
+    if (!request->url && !(turn = client_turn_take(client, request, err)))
+        return NULL;
     one = take_kept(client, request->channel_id);
-    if (one && usable(one, words))
+    if (one && usable(one, words)) {
+        one->turn = turn;
         return &one->stream;
+    }
     close_stream(one);
     one = mem_alloc(sizeof *one);
     one->guard = (struct client_guard){ .client = client, .egress = request->egress, .tenant_id = request->tenant_id };
     one->channel_id = request->channel_id;
+    one->turn = turn;
     memcpy(one->words, words, sizeof words);
     stream_init(&one->stream, request->url ? &imap_kind : &child_kind);
-    if ((request->url ? imap_start(one, request, err) : client_child_start(&one->child, request, err)) == 0)
+    if ((request->url ? imap_start(one, request, err)
+                      : client_child_start(&one->child, request, client->programs, err)) == 0)
         return &one->stream;
     drop(one);
+    client_turn_give(client, turn);
     return NULL;
 }

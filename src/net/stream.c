@@ -117,6 +117,21 @@ int stream_line(struct stream *stream, struct buf *line, int timeout_ms, struct 
     return whole;
 }
 
+int stream_unread(struct stream *stream, struct str lines, struct err *err)
+{
+    struct buf both;
+
+    buf_init(&both, LIMIT_STREAM_BYTES);
+    buf_str(&both, lines);
+    if (stream->ahead.len > stream->at)
+        buf_add(&both, stream->ahead.data + stream->at, stream->ahead.len - stream->at);
+    stream->dead |= both.overflow;
+    buf_fini(&stream->ahead);
+    stream->ahead = both;
+    stream->at = 0;
+    return both.overflow ? err_set(err, ERR_TOO_LARGE, "The other side says more than is kept of it.") : 0;
+}
+
 void stream_release(struct stream *stream, bool keep)
 {
     if (stream)

@@ -13,9 +13,11 @@ struct stream_request {
     const char *user, *password;    /* logged in with before the stream is handed over */
     const char *bearer;             /* OAuth token instead of the password, or NULL */
     bool plain;                     /* imap:// may stay unencrypted; otherwise STARTTLS is required */
-    const char *const *argv;        /* child process: the program's whole path and its arguments, ends with NULL; its
-                                     * standard error goes nowhere */
+    const char *const *argv;        /* child process: the program (its name in the folder of client_programs, else its
+                                     * whole path) and its arguments, ends with NULL; its standard error goes nowhere.
+                                     * One call at a time has a channel's child: the next waits within timeout_ms */
     const char *const *envp;        /* its whole environment, ends with NULL */
+    bool yields;                    /* a read of the child ends early, like one in vain, when another call waits */
     enum egress egress;
     int timeout_ms;                 /* to connect, log in, start */
 };
@@ -37,6 +39,10 @@ int stream_line(struct stream *stream, struct buf *line, int timeout_ms, struct 
 /* A deadline over several reads: begin it, and what is left of it in ms (0: it has passed). */
 int64_t stream_until_us(int64_t timeout_ms);
 int stream_left_ms(int64_t until_us);
+
+/* Put whole lines back in front of what comes next, for the call after this one. -1 with err when they are more than
+ * LIMIT_STREAM_BYTES with what is there: the stream is dead. */
+int stream_unread(struct stream *stream, struct str lines, struct err *err);
 
 /* Give it back: kept for the channel's next call, or closed (a child gets SIGTERM, then SIGKILL after 2 s). */
 void stream_release(struct stream *stream, bool keep);
