@@ -160,7 +160,22 @@ static bool is_whole(const struct channel_event *event)
     }
 }
 
-static bool read_event(const struct json *json, struct channel_event *event, struct channel_attachment *file)
+/* Text as clock_parse takes it, or a number of seconds or milliseconds. */
+static void read_time(struct arena *arena, const struct json *json, struct channel_event *event)
+{
+    struct str text = json_text(json);
+    int offset_min = 0;
+
+    if (json_kind(json) == JSON_KIND_INT)
+        text = str_c(arena_printf(arena, "%lld", (long long)json_int(json, 0)));
+    if (clock_parse(text, &event->provider_ms, &offset_min))
+        event->offset_min = offset_min;
+    else
+        event->provider_ms = 0;
+}
+
+static bool read_event(struct arena *arena, const struct json *json, struct channel_event *event,
+                       struct channel_attachment *file)
 {
     static const char *const kinds[] = {
         [CHANNEL_MESSAGE] = "message", [CHANNEL_OWN_MESSAGE] = "own_message", [CHANNEL_RECEIPT] = "receipt",
@@ -194,8 +209,7 @@ static bool read_event(const struct json *json, struct channel_event *event, str
         .code = json_text(json_get(json, "code")),
         .hint = json_text(json_get(json, "hint")),
     };
-    if (!clock_parse(json_text(json_get(json, "time")), &event->provider_ms, &(int){ 0 }))
-        event->provider_ms = json_int(json_get(json, "time"), 0) > 0 ? json_int(json_get(json, "time"), 0) : 0;
+    read_time(arena, json_get(json, "time"), event);
     return at < sizeof kinds / sizeof kinds[0] && is_whole(event);
 }
 
@@ -223,7 +237,7 @@ int lines_event(const struct json *json, struct events *events, struct str *curs
 
     if (moved.len)
         *cursor = str_c(str_dup(events->arena, moved));
-    if (!read_event(json, &event, &file) && !read_late(json, &event))
+    if (!read_event(events->arena, json, &event, &file) && !read_late(json, &event))
         event = (struct channel_event){ .kind = CHANNEL_IGNORED };
     return events_add(events, &event, err);
 }
