@@ -10,7 +10,6 @@
 
 #define ANSWER_LINES 1000       /* read while one answer is waited for */
 #define ROUND_EVENTS 200
-#define ROUND_MARGIN_MS 2000
 #define AFTER_FIRST_MS 20       /* lines that come together are stored together */
 #define PROBE_MS 10000
 #define RESTART_WAIT_MS 2000
@@ -175,7 +174,7 @@ static const struct json *answer_to(struct lines *lines, const char *id, struct 
 static enum send_outcome exec_send(const struct channel *channel, const struct send_job *job,
                                    struct exchange *exchange, struct send_result *result)
 {
-    struct lines lines = { .arena = job->arena };
+    struct lines lines = { .arena = job->arena, .exchange = exchange };
     struct str line = send_line(job);
     const struct json *answer;
     struct err err = { 0 };
@@ -185,7 +184,7 @@ static enum send_outcome exec_send(const struct channel *channel, const struct s
     if (job->attachment && !job->attachment->url)
         return says(result, SEND_REFUSED, "no_files", "Files are handed over as a URL: set public-url.");
     result->channel_fault = true;
-    if (lines_begin(&lines, channel, exchange, job->timeout_ms, false, &err))
+    if (lines_begin(&lines, channel, job->timeout_ms, &err))
         return says(result, SEND_RETRY, "not_started", sentence(job->arena, &err));
     if (lines_say(&lines, line, &err)) {
         /* half a line is none: the program must not act on it */
@@ -205,12 +204,11 @@ static enum send_outcome exec_send(const struct channel *channel, const struct s
 static int exec_poll(const struct channel *channel, struct poll *poll, struct exchange *exchange,
                      struct events *events, struct err *err)
 {
-    int timeout_ms = poll->timeout_ms > ROUND_MARGIN_MS ? poll->timeout_ms - ROUND_MARGIN_MS : poll->timeout_ms;
-    struct lines lines = { .arena = events->arena };
+    struct lines lines = { .arena = events->arena, .exchange = exchange, .yields = true };
     const struct json *json;
     int came = 0;
 
-    if (lines_begin(&lines, channel, exchange, timeout_ms, true, err))
+    if (lines_begin(&lines, channel, poll->timeout_ms, err))
         return -1;
     if (lines_say(&lines, simple_line(events->arena, "poll", poll), err)) {
         lines_end(&lines, false);
@@ -218,7 +216,7 @@ static int exec_poll(const struct channel *channel, struct poll *poll, struct ex
     }
     poll->wait_ms = 0;
     while (events->count < ROUND_EVENTS) {
-        came = lines_read(&lines, events->count ? AFTER_FIRST_MS : timeout_ms, &json, err);
+        came = lines_read(&lines, events->count ? AFTER_FIRST_MS : poll->timeout_ms, &json, err);
         if (came <= 0)
             break;
         if (lines_event(json, events, &poll->cursor, err)) {
@@ -239,11 +237,11 @@ static int exec_poll(const struct channel *channel, struct poll *poll, struct ex
 static int exec_probe(const struct channel *channel, struct exchange *exchange, struct probe_report *report,
                       struct err *err)
 {
-    struct lines lines = { .arena = report->arena };
+    struct lines lines = { .arena = report->arena, .exchange = exchange };
     const struct json *answer;
     struct str summary;
 
-    if (lines_begin(&lines, channel, exchange, PROBE_MS, false, err))
+    if (lines_begin(&lines, channel, PROBE_MS, err))
         return -1;
     if (lines_say(&lines, simple_line(report->arena, "probe", NULL), err)) {
         lines_end(&lines, false);

@@ -18,8 +18,8 @@ struct client;
 struct client *client_new(client_allows *allows, void *arg);
 void client_free(struct client *client);
 
-/* Children are started from this folder only, by their names: files that root or this process's user owns and nobody else
- * can write to. The text is copied. Call it before the first exchange. */
+/* Children are started from this folder only, by their names: files that root or this process's user owns and nobody
+ * else can write to. The text is copied. Call it before the first exchange. */
 void client_programs(struct client *client, const char *folder);
 
 /* The exchange face of it; lives as long as the client. */

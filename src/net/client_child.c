@@ -53,8 +53,8 @@ static int check_folder(const char *programs, const char *name, struct err *err)
     close(fd);
     if (!is_ours(&folder) || !is_ours(&file) || !S_ISREG(file.st_mode) || !(file.st_mode & S_IXUSR)) {
         err_set(err, ERR_FORBIDDEN, "The program %s may not be started from the folder %.200s.", name, programs);
-        return err_hint(err, "Both must belong to root or the hub's user and be writable by nobody else, and the program "
-                             "a plain executable file (chmod 755), no link.");
+        return err_hint(err, "Both must belong to root or the hub's user and be writable by nobody else, and the "
+                             "program a plain executable file (chmod 755), no link.");
     }
     return 0;
 }

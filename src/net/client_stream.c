@@ -198,6 +198,7 @@ static int child_read(struct stream *stream, char *bytes, size_t size, int timeo
 {
     struct client_stream *one = (struct client_stream *)stream;
     int64_t until_us = clock_mono_us() + timeout_ms * 1000LL;
+    int wake_fd = one->turn && one->turn->yields ? one->turn->wake_fd : -1;
 
     for (;;) {
         ssize_t got = read(one->child.out_fd, bytes, size);
@@ -206,7 +207,7 @@ static int child_read(struct stream *stream, char *bytes, size_t size, int timeo
             return (int)got;
         if (got == 0 || (errno != EAGAIN && errno != EINTR))
             return closed(err);
-        if (!wait_or_wake(one->child.out_fd, POLLIN, one->turn && one->turn->yields ? one->turn->wake_fd : -1, until_us))
+        if (!wait_or_wake(one->child.out_fd, POLLIN, wake_fd, until_us))
             return 0;
     }
 }

@@ -16,7 +16,8 @@ static const char *variable(struct arena *arena, const char *name, const char *v
 }
 
 /* The program's words, and all that it is told of its channel: another setting is another program. */
-static struct stream_request request_of(struct arena *arena, const struct channel *channel, int timeout_ms, bool yields)
+static struct stream_request request_of(struct arena *arena, const struct channel *channel, int timeout_ms,
+                                        bool yields)
 {
     const struct value *arguments = field_get(&channel->settings, "arguments");
     size_t count = arguments ? arguments->count : 0;
@@ -32,13 +33,6 @@ static struct stream_request request_of(struct arena *arena, const struct channe
     envp[4] = variable(arena, "CHANNEL_SECRET", channel_text(channel, "secret"));
     return (struct stream_request){ .channel_id = channel->id, .tenant_id = channel->tenant_id, .argv = argv,
                                     .envp = envp, .yields = yields, .timeout_ms = timeout_ms };
-}
-
-static int left_ms(const struct lines *lines)
-{
-    int64_t left_us = lines->until_us - clock_mono_us();
-
-    return left_us <= 0 ? 0 : (int)(left_us / 1000);
 }
 
 static int wait_ready(struct lines *lines, struct err *err)
@@ -62,15 +56,14 @@ static int wait_ready(struct lines *lines, struct err *err)
     return err_hint(err, "Its first line must be {\"event\":\"ready\"}, with its output not buffered.");
 }
 
-int lines_begin(struct lines *lines, const struct channel *channel, struct exchange *exchange, int timeout_ms,
-                bool yields, struct err *err)
+int lines_begin(struct lines *lines, const struct channel *channel, int timeout_ms, struct err *err)
 {
-    const struct stream_request request = request_of(lines->arena, channel, timeout_ms, yields);
+    const struct stream_request request = request_of(lines->arena, channel, timeout_ms / 2, lines->yields);
 
-    lines->until_us = clock_mono_us() + timeout_ms * 1000LL;
-    lines->stream = exchange_open(exchange, &request, err);
+    lines->stream = exchange_open(lines->exchange, &request, err);
     if (!lines->stream)
         return -1;
+    stream_within(lines->stream, timeout_ms / 2);
     buf_init(&lines->line, LINES_MAX_BYTES);
     buf_init(&lines->others, LINES_MAX_BYTES);
     if (!stream_is_fresh(lines->stream) || wait_ready(lines, err) == 0)
@@ -85,12 +78,12 @@ int lines_say(struct lines *lines, struct str json, struct err *err)
 
     memcpy(line, json.data, json.len);
     line[json.len] = '\n';
-    return stream_write(lines->stream, (struct str){ line, json.len + 1 }, left_ms(lines), err);
+    return stream_write(lines->stream, (struct str){ line, json.len + 1 }, LIMIT_SEND_MS, err);
 }
 
 int lines_read(struct lines *lines, int timeout_ms, const struct json **json, struct err *err)
 {
-    int left = left_ms(lines), came = stream_line(lines->stream, &lines->line, timeout_ms < left ? timeout_ms : left, err);
+    int came = stream_line(lines->stream, &lines->line, timeout_ms, err);
 
     *json = NULL;
     if (came == 1 && lines->line.len)

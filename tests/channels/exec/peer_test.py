@@ -118,8 +118,8 @@ class Run:
                 file.write(body)
             os.chmod(path, mode)
         os.symlink(outside, os.path.join(self.folder, "link"))
-        for i, program in enumerate(("../outside", outside, "/bin/sh", "open", "plain", "link", ".hidden", "..", "missing",
-                                     "sample/../../outside")):
+        for i, program in enumerate(("../outside", outside, "/bin/sh", "open", "plain", "link", ".hidden", "..",
+                                     "missing", "sample/../../outside")):
             added = self.add(f"fence{i}", program, arguments=["-c", f"echo started > {mark}"])
             assert added.status in (200, 201, 422), added
             if added.status < 300:

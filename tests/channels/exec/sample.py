@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """A channel in 60 lines: what stands in one file comes in, what goes out is written to another.
 
-The hub starts it with CHANNEL_CONFIG = {"inbox": FILE, "outbox": FILE} and speaks JSON lines with it (docs/channels/exec.md).
-A line of the inbox is {"address": WHO, "text": WHAT}; its number is the cursor, so that nothing is lost and nothing comes
-twice however often either side is killed."""
+The hub starts it with CHANNEL_CONFIG = {"inbox": FILE, "outbox": FILE} and speaks JSON lines with it
+(docs/channels/exec.md). A line of the inbox is {"address": WHO, "text": WHAT}; its number is the cursor, so that nothing
+is lost and nothing comes twice however often either side is killed."""
 import json
 import os
 import sys
