@@ -20,13 +20,15 @@ struct lines {
 };
 
 /* Start the channel's program, or take the one that runs, and wait until it says that it is ready: half of
- * `timeout_ms` for its turn, half for all that follows. -1 with err: nothing was said to it yet. After 0 lines_end must follow. */
+ * `timeout_ms` for its turn, half for all that follows. -1 with err: nothing was said to it yet. After 0 lines_end must
+ * follow. */
 int lines_begin(struct lines *lines, const struct channel *channel, int timeout_ms, struct err *err);
 
 /* Write one JSON line. -1 with err: the program has not read it whole. */
 int lines_say(struct lines *lines, struct str json, struct err *err);
 
-/* The next line as JSON: 1, NULL when it is none; 0: nothing within `timeout_ms` or the call's own time; -1 with err. */
+/* The next line as JSON: 1, NULL when it is none; 0: nothing within `timeout_ms`, or what is left of the call; -1 with
+ * err. */
 int lines_read(struct lines *lines, int timeout_ms, const struct json **json, struct err *err);
 
 /* Leave the line just read to the next call. */

@@ -104,6 +104,23 @@ class Run:
             assert self.wrote().count(text) == (1 if state == "sent" else self.wrote().count(text)) <= 1, (text, state)
         assert sum(state == "sent" for state in wrote.values()) >= len(wrote) - 3, wrote
 
+    def control(self):
+        """A program that does not begin again where the hub stands loses what came meanwhile: the test can tell."""
+        inbox = self.inbox + "-control"
+        config = {"inbox": inbox, "outbox": self.outbox, "forgets": True}
+        with open(inbox, "w", encoding="utf-8") as file:
+            file.write(json.dumps({"address": "bob", "text": "before it looked"}) + "\n")
+        assert self.add("control", "sample", config=config).status in (200, 201)
+        until(lambda: os.path.exists(inbox + ".pid"), wait_s=15)
+        time.sleep(1.5)
+        with open(inbox, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"address": "bob", "text": "after it looked"}) + "\n")
+
+        def texts():
+            return [m["text"] for m in self.hub.pages("/api/v1/messages", channel="control")]
+        until(lambda: "after it looked" in texts())
+        assert "before it looked" not in texts()
+
     def tested(self):
         assert "Writes to" in json.dumps(self.hub.post("/api/v1/channels/sample/test"))
 
@@ -162,6 +179,7 @@ def main():
         cases.run("a refusal is told", run.refused)
         cases.run("what is not known is held", run.held)
         cases.run("killed at random", run.killed)
+        cases.run("a program that forgets is noticed", run.control)
         cases.run("channels test", run.tested)
         cases.run("only the operator's programs are started", run.fenced)
         cases.run("the program ends with the hub", run.ended)

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""A channel in 60 lines: what stands in one file comes in, what goes out is written to another.
+"""A channel in 80 lines: what stands in one file comes in, what goes out is written to another.
 
 The hub starts it with CHANNEL_CONFIG = {"inbox": FILE, "outbox": FILE} and speaks JSON lines with it
-(docs/channels/exec.md). A line of the inbox is {"address": WHO, "text": WHAT}; its number is the cursor, so that nothing
-is lost and nothing comes twice however often either side is killed."""
+(docs/channels/exec.md). A line of the inbox is {"address": WHO, "text": WHAT}; its number is the cursor, so that
+nothing is lost and nothing comes twice however often either side is killed. {"forgets": true} makes it a bad one: the
+test's proof that it would notice."""
 import json
 import os
 import sys
@@ -36,6 +37,11 @@ def watch():
             TOLD = number
 
 
+def lines_now():
+    with open(CONFIG["inbox"], encoding="utf-8") as file:
+        return file.read().count("\n")
+
+
 def send(asked):
     text = asked["text"]
     if text == "refuse":
@@ -60,7 +66,7 @@ def main():
             break           # half a line is none
         asked = json.loads(line)
         if asked["op"] == "poll" and (TOLD is None or asked.get("again")):
-            TOLD = int(asked["cursor"] or 0)
+            TOLD = int(asked["cursor"] or 0) if not CONFIG.get("forgets") else lines_now()
         elif asked["op"] == "send":
             say({"id": asked["id"], **send(asked)})
         elif asked["op"] == "probe":
