@@ -70,8 +70,14 @@ class Stub(http.server.ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), StubCall)
-        self.delivered, self.slow = [], []
+        self.delivered, self.slow, self.updates, self.offsets = [], [], [], []
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def handle_error(self, *_):
+        """The hub ends while a poll waits."""
+
+    def happens(self, **update):
+        self.updates.append({"update_id": 900 + len(self.updates), **update})
 
     @property
     def url(self):
@@ -101,8 +107,10 @@ class StubCall(http.server.BaseHTTPRequestHandler):
         if not self.path.startswith("/bot" + STUB_TOKEN + "/"):
             return self.refuse(401, "Unauthorized")
         if method == "getUpdates":
-            threading.Event().wait(min(body["timeout"], 0.5))
-            return self.answer(200, {"ok": True, "result": []})
+            stub.offsets.append(body.get("offset", 0))
+            found = [one for one in stub.updates if one["update_id"] >= body.get("offset", 0)]
+            threading.Event().wait(0 if found else min(body["timeout"], 0.5))
+            return self.answer(200, {"ok": True, "result": found})
         text = body["text"]
         if text == "blocked":
             return self.refuse(403, "Forbidden: bot was blocked by the user")
@@ -213,6 +221,25 @@ class Run:
         failed = self.state(self.send("nobody", "stub", "10"), "failed")
         assert failed["error_code"] == "chat_not_found" and "Start" in failed["error_hint"], failed
 
+    def member(self, status):
+        chat = {"id": 21, "type": "private", "first_name": "Bob"}
+        self.stub.happens(my_chat_member={"chat": chat, "from": {"id": 21}, "date": 1795214856,
+                                          "new_chat_member": {"status": status}})
+
+    def opted_out(self):
+        """Who blocks the bot is left alone, until they let it in again."""
+        chat = {"id": 21, "type": "private", "first_name": "Bob"}
+        self.stub.happens(message={"message_id": 1, "from": {"id": 21, "first_name": "Bob"}, "chat": chat,
+                                   "date": 1795214856, "text": "hello"})
+        until(lambda: self.stored("hello", "stub"))
+        self.member("kicked")
+        until(lambda: self.stub.offsets[-1] == 902, wait_s=15)
+        self.state(self.send("while blocked", "stub", "21"), "suppressed")
+        self.member("member")
+        until(lambda: self.stub.offsets[-1] == 903, wait_s=15)
+        self.state(self.send("welcome back", "stub", "21"), "sent")
+        assert "while blocked" not in self.stub.delivered
+
     def slower(self):
         self.state(self.send("slower", "stub", "11"), "sent")
         assert self.stub.delivered.count("slower") == 1 and self.stub.slow == ["slower"]
@@ -257,6 +284,7 @@ def main():
         cases.run("in by webhook, with a secret", run.webhook)
         cases.run("forged webhooks are refused", run.forged)
         cases.run("refusals are told", run.stub_sends)
+        cases.run("who blocks the bot is left alone", run.opted_out)
         cases.run("429 waits", run.slower)
         cases.run("a lost answer is held", run.held)
         cases.run("a revoked token", run.revoked)
