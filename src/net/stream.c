@@ -35,25 +35,11 @@ static int check_alive(const struct stream *stream, struct err *err)
     return stream->dead ? err_set(err, ERR_UNAVAILABLE, "The stream has failed before.") : 0;
 }
 
-void stream_within(struct stream *stream, int timeout_ms)
-{
-    stream->until_us = clock_mono_us() + timeout_ms * 1000LL;
-}
-
-static int capped(const struct stream *stream, int timeout_ms)
-{
-    int64_t left_us = stream->until_us - clock_mono_us();
-
-    if (stream->until_us == 0 || left_us > timeout_ms * 1000LL)
-        return timeout_ms;
-    return left_us > 0 ? (int)(left_us / 1000) : 0;
-}
-
 int stream_write(struct stream *stream, struct str bytes, int timeout_ms, struct err *err)
 {
     if (check_alive(stream, err))
         return -1;
-    return failed(stream, stream->kind->write(stream, bytes, capped(stream, timeout_ms), err));
+    return failed(stream, stream->kind->write(stream, bytes, timeout_ms, err));
 }
 
 int stream_read(struct stream *stream, char *bytes, size_t size, int timeout_ms, struct err *err)
@@ -67,7 +53,7 @@ int stream_read(struct stream *stream, char *bytes, size_t size, int timeout_ms,
     }
     if (check_alive(stream, err))
         return -1;
-    return failed(stream, stream->kind->read(stream, bytes, size, capped(stream, timeout_ms), err));
+    return failed(stream, stream->kind->read(stream, bytes, size, timeout_ms, err));
 }
 
 /* Move what is ahead, up to its first line's end, to `line`: 1 the line is whole, 0 not yet, -1 too long. */
@@ -108,7 +94,7 @@ static int put_back(struct stream *stream, struct buf *line, struct err *err)
 
 int stream_line(struct stream *stream, struct buf *line, int timeout_ms, struct err *err)
 {
-    int64_t until_us = clock_mono_us() + capped(stream, timeout_ms) * 1000LL;
+    int64_t until_us = clock_mono_us() + timeout_ms * 1000LL;
     int whole;
 
     buf_clear(line);
@@ -148,8 +134,6 @@ int stream_unread(struct stream *stream, struct str lines, struct err *err)
 
 void stream_release(struct stream *stream, bool keep)
 {
-    if (stream)
-        stream->until_us = 0;
     if (stream)
         stream->kind->release(stream, keep && !stream->dead);
 }

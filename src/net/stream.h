@@ -40,10 +40,6 @@ int stream_line(struct stream *stream, struct buf *line, int timeout_ms, struct 
 int64_t stream_until_us(int64_t timeout_ms);
 int stream_left_ms(int64_t until_us);
 
-/* All that waits on the stream from now on, until it is given back, ends within so many milliseconds together: writes
- * and reads that come later have less, or no, time of their own. */
-void stream_within(struct stream *stream, int timeout_ms);
-
 /* Put whole lines back in front of what comes next, for the call after this one. -1 with err when they are more than
  * LIMIT_STREAM_BYTES with what is there: the stream is dead. */
 int stream_unread(struct stream *stream, struct str lines, struct err *err);

@@ -16,7 +16,6 @@ struct stream {
     bool fresh, dead;
     struct buf ahead;           /* read, not asked for yet: from `at` on */
     size_t at;
-    int64_t until_us;           /* stream_within; 0: no end */
 };
 
 /* Begin: nothing was read, nobody has it yet. */

@@ -63,7 +63,7 @@ int lines_begin(struct lines *lines, const struct channel *channel, int timeout_
     lines->stream = exchange_open(lines->exchange, &request, err);
     if (!lines->stream)
         return -1;
-    stream_within(lines->stream, timeout_ms / 2);
+    lines->until_us = stream_until_us(timeout_ms / 2);
     buf_init(&lines->line, LINES_MAX_BYTES);
     buf_init(&lines->others, LINES_MAX_BYTES);
     if (!stream_is_fresh(lines->stream) || wait_ready(lines, err) == 0)
@@ -78,12 +78,13 @@ int lines_say(struct lines *lines, struct str json, struct err *err)
 
     memcpy(line, json.data, json.len);
     line[json.len] = '\n';
-    return stream_write(lines->stream, (struct str){ line, json.len + 1 }, LIMIT_SEND_MS, err);
+    return stream_write(lines->stream, (struct str){ line, json.len + 1 }, stream_left_ms(lines->until_us), err);
 }
 
 int lines_read(struct lines *lines, int timeout_ms, const struct json **json, struct err *err)
 {
-    int came = stream_line(lines->stream, &lines->line, timeout_ms, err);
+    int left = stream_left_ms(lines->until_us);
+    int came = stream_line(lines->stream, &lines->line, timeout_ms < left ? timeout_ms : left, err);
 
     *json = NULL;
     if (came == 1 && lines->line.len)

@@ -15,6 +15,7 @@ struct lines {
     struct exchange *exchange;
     bool yields;                /* other calls need not wait for this one: reads end early when one does */
     struct stream *stream;
+    int64_t until_us;           /* of the whole call */
     struct buf line;            /* the last one read */
     struct buf others;          /* lines that the next call is to read */
 };

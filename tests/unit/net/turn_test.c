@@ -1,4 +1,4 @@
-/* Children: one call at a time, lines left to the next, an end of the whole call, and what may be started at all. */
+/* Children: one call at a time, lines left to the next, and what may be started at all. */
 #include "base/clock.h"
 #include "base/limits.h"
 #include "net/client.h"
@@ -134,22 +134,6 @@ static void lines_are_left_to_the_next_call(void **state)
     stream_release(stream, false);
 }
 
-static void a_call_ends_as_a_whole(void **state)
-{
-    struct err err = { 0 };
-    struct stream *stream = start("while :; do echo tick; sleep 0.05; done", false, WAIT_MS, &err);
-    int64_t start_us = clock_mono_us();
-    int lines = 0;
-
-    (void)state;
-    stream_within(stream, 400);
-    while (stream_line(stream, &line, WAIT_MS, &err) == 1 && lines < 1000)
-        lines++;
-    assert_in_range(clock_mono_us() - start_us, 200000, 3000000);
-    assert_in_range(lines, 1, 100);
-    stream_release(stream, false);
-}
-
 static enum err_code try_program(const char *name)
 {
     const char *argv[] = { name, NULL };
@@ -202,7 +186,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_next_call_waits_and_gives_up, begin, end),
         cmocka_unit_test_setup_teardown(who_yields_makes_room_at_once, begin, end),
         cmocka_unit_test_setup_teardown(lines_are_left_to_the_next_call, begin, end),
-        cmocka_unit_test_setup_teardown(a_call_ends_as_a_whole, begin, end),
         cmocka_unit_test_setup_teardown(only_the_folder_s_programs_are_started, begin, end),
     };
 
