@@ -46,7 +46,11 @@ def real_ids(words, number):
         "prk": lambda: "prk_0123456789abc",
         "ten": lambda: one("tenants", "create", f"tenant {number}")["id"],
     }
-    return [makers[word[:3]]() if re.fullmatch(r"[a-z]{3}_0123456789abc", word) else word for word in words]
+    ids = [makers[word[:3]]() if re.fullmatch(r"[a-z]{3}_0123456789abc", word) else word for word in words]
+    if "con_123456789abcd" in ids:
+        one(*outgoing)
+        ids[ids.index("con_123456789abcd")] = one("contacts", "--limit", "2")[1]["id"]
+    return ids
 
 
 def examples():

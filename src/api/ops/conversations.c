@@ -296,7 +296,7 @@ static const struct op rows[] = {
       .cli = "conversations get", .cli_args = "id", .example = "conversations get cnv_0123456789abc" },
     { .name = "conversation.start", .method = HTTP_POST, .path = "/api/v1/conversations", START, .flags = OP_CREATES,
       .cli = "conversations start", .cli_args = "to", .cli_columns = "id,title,peer,state",
-      .example = "conversations start +15550100 --name \"Ada Lovelace\"" },
+      .example = "conversations start +15550100 --channel sandbox --name \"Ada Lovelace\"" },
     { .name = "conversation.start", .method = HTTP_POST, .path = "/conversations", START,
       .flags = OP_CREATES | OP_ALIAS },
     { .name = "conversation.update", .method = HTTP_PATCH, .path = "/api/v1/conversations/{id}", .scope = SCOPE_MANAGE,

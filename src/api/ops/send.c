@@ -223,7 +223,7 @@ static const struct op rows[] = {
     { .name = "message.send", .method = HTTP_POST, .path = "/api/v1/messages/send", SEND,
       .flags = OP_ACCEPTED | OP_GROUPED | OP_LARGE | OP_MCP, .cli = "send", .cli_args = "to text",
       .cli_columns = "id,state,scheduled_at,dry_run,channel,to,parts,segments,encoding,next_send_at,opted_out",
-      .example = "send +15550100 \"See you at five.\"" },
+      .example = "send +15550100 \"See you at five.\" --channel sandbox" },
     { .name = "message.send", .method = HTTP_POST, .path = "/api/v1/messaging/outbound", SEND,
       .flags = OP_ACCEPTED | OP_GROUPED | OP_LARGE | OP_ALIAS },
     { .name = "message.send", .method = HTTP_POST, .path = "/messages", SEND,
