@@ -85,6 +85,8 @@ struct channel_driver {
     size_t text_max;                /* longest part */
     size_t caption_max;             /* of a text that goes with a file; 0: text and files go apart */
     struct channel_limits limits;
+    int send_ms;                    /* longest time of one send; 0: LIMIT_SEND_MS, at most LIMIT_SEND_LONG_MS */
+    int parallel;                   /* most sends at once for one channel in one hub; 0: no limit of its own */
 
     /* Where the configuration has all of these that are required settings, the first tenant has a channel named like
      * the kind, with them as its settings; ends with a NULL setting. NULL: never. */

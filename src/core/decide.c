@@ -93,7 +93,7 @@ static size_t reserve(struct decider *decider, struct burst **bursts, size_t cou
         if (at == n)
             orders[n++] = (struct queue_order){ .channel_id = channel_id,
                 .limited = bursts[i]->ready.limited };
-        orders[at].slots += sender_reserve(decider->sender, channel_id, 1);
+        orders[at].slots += sender_reserve(decider->sender, &bursts[i]->ready);
     }
     return n;
 }

@@ -52,10 +52,12 @@ struct queue_ready queue_ready_of(const struct db_rows *rows, int first, int64_t
     struct breaker breaker = { db_col_int(rows, first + 2), db_col_int(rows, first + 3) };
     enum breaker_state state = breaker_state(&breaker, now_ms);
     struct limit_rule rule = read_rule(rows, first + 4);
-    struct pace pace = pace_read(rows, first + 9, channel_driver_find(db_col_text(rows, first + 4)), now_ms);
+    const struct channel_driver *driver = channel_driver_find(db_col_text(rows, first + 4));
+    struct pace pace = pace_read(rows, first + 9, driver, now_ms);
     struct queue_ready ready = { .channel_id = db_col_int(rows, first),
         .probes = state == BREAKER_PROBES,
-        .limited = limit_any(&rule) || pace_any(&pace) };
+        .limited = limit_any(&rule) || pace_any(&pace),
+        .parallel = driver ? driver->parallel : 0 };
     int64_t next_ms = db_col_int(rows, first + 1);
 
     if (next_ms > now_ms && next_ms <= now_ms + PAUSE_MAX_MS)

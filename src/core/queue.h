@@ -36,6 +36,7 @@ struct queue_ready {
     int64_t open_ms;                /* the channel may send from then on; 0: now */
     bool probes;                    /* its breaker lets one through */
     bool limited;                   /* it has rate limits: the claim spends them */
+    int parallel;                   /* most sends at once, by its driver; 0: no limit of its own */
 };
 
 /* Read one, without a rank, from the current row: QUEUE_READY_COLUMNS of `channels c` from `first` on. */

@@ -142,13 +142,21 @@ static void add_thread(struct sending *s, struct send_job *job)
         db_read_end(session);
 }
 
+/* How long one send of this driver may take. */
+static int send_limit_ms(const struct channel_driver *driver)
+{
+    int limit_ms = driver->send_ms > 0 ? driver->send_ms : LIMIT_SEND_MS;
+
+    return limit_ms < LIMIT_SEND_LONG_MS ? limit_ms : LIMIT_SEND_LONG_MS;
+}
+
 static struct send_job job_of(struct sending *s)
 {
     char id[ID_TEXT_BYTES];
     int file;
     struct send_job job = { .arena = s->arena, .to = str_dup(s->arena, s->send.to),
         .part = (int)s->send.part,
-        .parts = (int)s->plan.parts, .attempt = (int)s->send.attempt, .timeout_ms = LIMIT_SEND_MS,
+        .parts = (int)s->plan.parts, .attempt = (int)s->send.attempt, .timeout_ms = send_limit_ms(s->driver),
         .metadata = s->send.metadata,
         .reply_to = s->send.part == 0 ? str_dup(s->arena, s->send.reply_to) : NULL };
 

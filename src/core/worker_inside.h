@@ -24,9 +24,9 @@ void sender_refuse(struct sender *sender);
 /* Does nothing more begin? NULL: it does. */
 bool worker_is_stopping(struct sender *sender);
 
-/* Up to `wanted` free slots for a channel, which never gets more than an eighth of all. Returns how
- * many. */
-int sender_reserve(struct sender *sender, int64_t channel_id, int wanted);
+/* A free slot for a channel, which never gets more than an eighth of all, nor more than its driver sends at once
+ * (ready->parallel). Returns 1 or 0. */
+int sender_reserve(struct sender *sender, const struct queue_ready *ready);
 
 /* Start what a claim took into reserved slots, and free the slots of its orders that it left.
  * Copies. */

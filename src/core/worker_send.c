@@ -81,21 +81,20 @@ static struct channel_use *use_of(struct sender *sender, int64_t channel_id)
     return empty;
 }
 
-int sender_reserve(struct sender *sender, int64_t channel_id, int wanted)
+int sender_reserve(struct sender *sender, const struct queue_ready *ready)
 {
+    int most = ready->parallel > 0 && ready->parallel < sender->each ? ready->parallel : sender->each;
     struct channel_use *use;
     int given = 0;
 
     pthread_mutex_lock(&sender->lock);
-    use = use_of(sender, channel_id);
-    if (use && !sender->stopping) {
-        int channel_left = sender->each - use->used, left = sender->slots - sender->used;
-        given = wanted < channel_left ? wanted : channel_left;
-        given = given < left ? given : left;
-        use->used += given;
-        sender->used += given;
+    use = use_of(sender, ready->channel_id);
+    if (use && !sender->stopping && use->used < most && sender->used < sender->slots) {
+        given = 1;
+        use->used++;
+        sender->used++;
     }
-    sender->starved |= given < wanted;
+    sender->starved |= given == 0;
     pthread_mutex_unlock(&sender->lock);
     return given;
 }
@@ -243,7 +242,8 @@ static size_t plan_orders(const struct queue_waiting *waiting, struct queue_orde
         orders[i] = order_of(&waiting->ready[i]);
     for (int round = 0; round < each && slots > 0; round++)
         for (size_t i = 0; i < waiting->count && slots > 0; i++)
-            if (round == 0 || !orders[i].probes) {
+            if (round == 0 || (!orders[i].probes && (!waiting->ready[i].parallel
+                || round < waiting->ready[i].parallel))) {
                 orders[i].slots++;
                 slots--;
             }
@@ -263,7 +263,7 @@ static size_t reserve_orders(struct sender *sender, const struct queue_waiting *
         for (size_t i = 0; i < waiting->count; i++) {
             if (orders[i].probes && orders[i].slots > 0)
                 continue;
-            if (sender_reserve(sender, orders[i].channel_id, 1) == 1) {
+            if (sender_reserve(sender, &waiting->ready[i]) == 1) {
                 orders[i].slots++;
                 any = true;
             }

@@ -294,8 +294,10 @@ static void set_options(struct transfer *transfer)
     int timeout_ms = transfer->request->timeout_ms;
     CURL *easy = transfer->easy;
 
-    if (timeout_ms <= 0 || timeout_ms > LIMIT_SEND_MS)
+    if (timeout_ms <= 0)
         timeout_ms = LIMIT_SEND_MS;
+    if (timeout_ms > LIMIT_SEND_LONG_MS)
+        timeout_ms = LIMIT_SEND_LONG_MS;
     curl_easy_reset(easy);
     curl_easy_setopt(easy, CURLOPT_CURLU, transfer->url);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");

@@ -30,7 +30,7 @@ struct exchange_request {
     struct str body;
     enum egress egress;
     int64_t tenant_id;              /* whose egress_allow rows count */
-    int timeout_ms;                 /* whole exchange; at most LIMIT_SEND_MS */
+    int timeout_ms;                 /* whole exchange; 0: LIMIT_SEND_MS, at most LIMIT_SEND_LONG_MS */
     size_t answer_max;              /* bytes read of the answer; 0: LIMIT_EXCHANGE_BYTES */
     const struct exchange_aws *aws; /* sign the request so; NULL: not */
 };

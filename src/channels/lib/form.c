@@ -174,8 +174,7 @@ void form_run(struct form *form, struct exchange *exchange, int timeout_ms,
     if (form->part_count && !form->request.body.data)
         join_parts(form);
     form->request.headers = form->headers; /* the form may have been copied since it began */
-    form->request.timeout_ms =
-        timeout_ms > 0 && timeout_ms < LIMIT_SEND_MS ? timeout_ms : LIMIT_SEND_MS;
+    form->request.timeout_ms = timeout_ms > 0 ? timeout_ms : LIMIT_SEND_MS;
     exchange->run(exchange, form->arena, &form->request, reply);
 }
 
