@@ -489,6 +489,8 @@ static void read_line(struct reader *reader, const char *line)
         reader->current->cursor = rest_of_line(reader).data;
     else if (strcmp(line, "unnumbered") == 0)
         reader->current->unnumbered = true;
+    else if (strcmp(line, "unsigned") == 0)
+        reader->current->is_unsigned = true;
     else
         fail(reader, "\"%s\" is no line of a case", line);
 }

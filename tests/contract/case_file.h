@@ -42,6 +42,7 @@
  *   proof    X-Secret                      the header above is a secret, whatever the body says: every
  *                                          flipped bit of it must be refused
  *   unnumbered                             the sender gives no id, each delivery is a message
+ *   unsigned                               the sender signs nothing: the hook's own path is the secret
  *   event    message address=+1 text=hi    one line per event, in order: message, own_message,
  *                                          receipt, edit, delete, reaction, opt_out, opt_in, moved, ignored;
  *                                          files=2 file.name= file.type= file.ref= file.data= file2.name= ...
@@ -117,7 +118,7 @@ struct channel_case {
     int64_t now_ms;
     struct pairs settings;
     enum case_call call;
-    bool unnumbered;
+    bool unnumbered, is_unsigned;
     struct pairs given;                 /* send, lookup, poll */
     struct inbound inbound;
     struct expected expected[CASE_LINES];

@@ -68,7 +68,8 @@ static bool documents_5xx(const struct channel_case *cases, size_t count)
             && strcmp(cases[i].outcome, "retry") == 0)
             for (size_t j = 0; j < cases[i].expected_count; j++)
                 if (cases[i].expected[j].step.status >= 500
-                    && !(cases[i].expected[j].step.body && strstr(cases[i].expected[j].step.body, "\"code\"")))
+                    && !(cases[i].expected[j].step.body && (strstr(cases[i].expected[j].step.body, "\"code\"")
+                             || strstr(cases[i].expected[j].step.body, "\"error\":"))))
                     return true;
     return false;
 }

@@ -1,6 +1,6 @@
 /* imessage_poll.c - the catch-up query that brings what webhooks lost, files, and `channels test`.
  *
- * The cursor: "AT" and, after a blank, a mark of the last page, so that an unchanged page is not stored again and again;
+ * The cursor: "AT" and, after a dot, a mark of the last page, so that an unchanged page is not stored again and again;
  * or "AT+N/BASE" while pages follow: N rows of the moment AT were seen, what is older than BASE was seen long ago. Times are
  * the Mac's, in milliseconds. */
 #include "channels/lib/imessage.h"
@@ -48,7 +48,7 @@ static bool read_position(struct str cursor, struct position *out)
             && str_split(&rest, '/', &part) && str_int(part, 0, INT32_MAX, &out->seen)
             && str_int(rest, 0, INT64_MAX / 2, &out->base_ms);
     }
-    if (!str_split(&rest, ' ', &part) || !str_int(part, 0, INT64_MAX / 2, &out->at_ms))
+    if (!str_split(&rest, '.', &part) || !str_int(part, 0, INT64_MAX / 2, &out->at_ms))
         return false;
     out->base_ms = out->at_ms;
     out->mark = rest;
@@ -59,7 +59,8 @@ static struct str write_position(struct arena *arena, const struct position *pos
 {
     return str_c(position->goes_on ? arena_printf(arena, "%lld+%lld/%lld", (long long)position->at_ms,
                                                   (long long)position->seen, (long long)position->base_ms)
-                                   : arena_printf(arena, "%lld %.*s", (long long)position->at_ms, (int)position->mark.len,
+                                   : arena_printf(arena, "%lld%s%.*s", (long long)position->at_ms,
+                                                  position->mark.len ? "." : "", (int)position->mark.len,
                                                   position->mark.len ? position->mark.data : ""));
 }
 
