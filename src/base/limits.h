@@ -88,7 +88,7 @@
 #define LIMIT_LEASE_MS 30000
 #define LIMIT_HEARTBEAT_MS 10000
 #define LIMIT_SEND_MS 35000                     /* one provider exchange */
-#define LIMIT_SEND_LONG_MS (25 * 60 * 1000)     /* ... of a channel that says so (send_ms): a Mac uploads a file first */
+#define LIMIT_SEND_LONG_MS (25 * 60 * 1000)     /* ... where a channel says so: a Mac uploads a file */
 #define LIMIT_CONNECT_MS 5000
 #define LIMIT_CHILD_STOP_MS 2000                /* between SIGTERM and SIGKILL of a child process */
 #define LIMIT_POLL_MS 30000                     /* safety net behind notifications */

@@ -2,13 +2,16 @@
 #include "channels/lib/imessage.h"
 
 static const struct field settings[] = {
-    { "base_url", FIELD_URL, FIELD_REQUIRED, "Where the BlueBubbles server listens, without a path.", 0, 0, NULL, NULL, NULL,
-      "http://mac.local:1234" },
-    { "password", FIELD_TEXT, FIELD_REQUIRED | FIELD_SECRET, "The server's password (BlueBubbles, Connection).", 1, 200 },
+    { "base_url", FIELD_URL, FIELD_REQUIRED, "Where the BlueBubbles server listens, without a path.", 0, 0, NULL, NULL,
+      NULL, "http://mac.local:1234" },
+    { "password", FIELD_TEXT, FIELD_REQUIRED | FIELD_SECRET, "The server's password (BlueBubbles, Connection).",
+      1, 200 },
     { "secret", FIELD_TEXT, FIELD_SECRET,
-      "What the registered webhook carries as ?secret=, beside the hook's own unguessable path. Absent: nothing.", 8, 200 },
+      "What the registered webhook carries as ?secret=, beside the hook's own unguessable path. Absent: nothing.",
+      8, 200 },
     { "method", FIELD_ENUM, 0,
-      "How the Mac sends: apple-script works everywhere, private-api is faster and needs the server's private API.", 0, 0,
+      "How the Mac sends: apple-script works everywhere, private-api is faster and needs the server's private API.",
+      0, 0,
       "apple-script|private-api", "apple-script" },
     { "service", FIELD_ENUM, 0, "The service of a chat with somebody new.", 0, 0, "iMessage|SMS", "iMessage" },
     { "catch_up_s", FIELD_INT, 0, "How often to ask for what webhooks lost, in seconds.", 5, 3600, NULL, "120" },
@@ -20,8 +23,8 @@ static const struct field settings[] = {
 const struct channel_driver channel_bluebubbles = {
     .kind = "bluebubbles",
     .title = "iMessage (BlueBubbles)",
-    .about = "iMessage and SMS through a Mac that runs the BlueBubbles server. Needs its address and password; reactions, "
-             "edits and the like need its private API.",
+    .about = "iMessage and SMS through a Mac that runs the BlueBubbles server. Needs its address and password; "
+             "reactions, edits and the like need its private API.",
     .settings = settings,
     .can = CHANNEL_CAN_TEXT | CHANNEL_CAN_MEDIA | CHANNEL_CAN_REPLY | CHANNEL_CAN_REACT | CHANNEL_CAN_EDIT
         | CHANNEL_CAN_RECEIPT | CHANNEL_CAN_DELETE | CHANNEL_CAN_READ | CHANNEL_CAN_TYPING | CHANNEL_CAN_GROUP

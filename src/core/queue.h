@@ -28,9 +28,8 @@ struct attempt {
 };
 extern const struct column attempt_columns[];
 
-/* --- Claiming sends --------------------------------------------------------------------------- */
+/* --- Claiming sends: a channel with heads that wait, as seen by a read ------------------------- */
 
-/* A channel with heads that wait, as seen by a read. */
 struct queue_ready {
     int64_t channel_id, rank_ms;    /* of its first head */
     int64_t open_ms;                /* the channel may send from then on; 0: now */

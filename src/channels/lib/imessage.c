@@ -227,7 +227,8 @@ const char *imessage_tapback(struct str emoji)
 
 #define NETWORK_HINT "Apple's servers could not be reached from the Mac. It is tried again by itself."
 #define ACCOUNT_HINT \
-    "Apple refuses this Apple ID or this Mac. Open Messages on the Mac and sign in again; where that fails, ask Apple's support."
+    "Apple refuses this Apple ID or this Mac. Open Messages on the Mac and sign in again; where that fails, ask " \
+    "Apple's support."
 #define FILE_HINT "Apple did not take the file. Send a smaller one, or another format."
 
 const struct outcome_code imessage_codes[] = {
@@ -248,5 +249,6 @@ const struct outcome_code imessage_codes[] = {
     { 40, 40, SEND_REFUSED, OUTCOME_FAULT, 0, ACCOUNT_HINT },
     { 41, 41, SEND_REFUSED, 0, 0, FILE_HINT },
     { 0, 0, SEND_UNSURE, 0, 0,
-      "Messages on the Mac reports a failure that does not say whether it was sent. Look at the Mac, then resolve it." },
+      "Messages on the Mac reports a failure that does not say whether it was sent. Look at the Mac, then resolve "
+      "it." },
 };

@@ -1,6 +1,6 @@
-/* imessage.h - one client for servers that speak BlueBubbles' HTTP API: BlueBubbles itself and Photon. They differ in how a
- * request proves who it is from; which way a channel takes follows from its settings: one with `password` puts it into the
- * query, one with `api_key` into the header X-API-Key. (contracts: iMessage 1.2, 2.1 to 2.7, 3.8) */
+/* imessage.h - one client for servers that speak BlueBubbles' HTTP API: BlueBubbles itself and Photon. They differ
+ * in how a request proves who it is from; which way a channel takes follows from its settings: one with `password`
+ * puts it into the query, one with `api_key` into the header X-API-Key. (contracts: iMessage 1.2, 2.1 to 2.7, 3.8) */
 #pragma once
 
 #include "channels/lib/form.h"
@@ -33,8 +33,8 @@ bool imessage_ends_typing(const struct channel *channel);
 /* Begin a request to "/api/v1" + `path` (with or without a query), with what proves who asks. */
 void imessage_begin(struct form *form, struct arena *arena, const struct channel *channel, const char *path);
 
-/* Run a begun request that only asks, and return the answer's `data`. NULL with err: ERR_NOT_FOUND for a 404 of the server
- * itself, else ERR_UNAVAILABLE with what is wrong and how it is mended. */
+/* Run a begun request that only asks, and return the answer's `data`. NULL with err: ERR_NOT_FOUND for a 404 of
+ * the server itself, else ERR_UNAVAILABLE with what is wrong and how it is mended. */
 const struct json *imessage_ask(struct form *form, struct exchange *exchange, struct err *err);
 
 /* The body of a message/query; what is 0 is left out. */
@@ -71,8 +71,8 @@ struct imessage_seen {
     bool as_it_is;                      /* its files will not come any more */
 };
 
-/* Append what a message object says. -1 with ERR_MALFORMED: it is none. What is not to be stored adds CHANNEL_IGNORED to a
- * webhook's events, nothing to a query's. */
+/* Append what a message object says. -1 with ERR_MALFORMED: it is none. What is not to be stored adds
+ * CHANNEL_IGNORED to a webhook's events, nothing to a query's. */
 int imessage_events(const struct imessage_seen *seen, const struct json *data, struct err *err);
 
 /* Did the server tell of the message before its files were there? */
@@ -87,9 +87,10 @@ int imessage_receive(const struct channel *channel, const struct webhook *webhoo
                      struct webhook_reply *reply, struct err *err);
 int imessage_poll(const struct channel *channel, struct poll *poll, struct exchange *exchange, struct events *events,
                   struct err *err);
-int imessage_fetch(const struct channel *channel, const struct channel_attachment *attachment, struct exchange *exchange,
-                   struct exchange_reply *reply, struct err *err);
-int imessage_probe(const struct channel *channel, struct exchange *exchange, struct probe_report *report, struct err *err);
+int imessage_fetch(const struct channel *channel, const struct channel_attachment *attachment,
+                   struct exchange *exchange, struct exchange_reply *reply, struct err *err);
+int imessage_probe(const struct channel *channel, struct exchange *exchange, struct probe_report *report,
+                   struct err *err);
 
 /* What send() is made of; shared by the files that make it up. */
 struct imessage_call {
@@ -103,8 +104,8 @@ struct imessage_call {
 enum send_outcome imessage_judge(const struct imessage_call *call, const struct exchange_reply *reply,
                                  const struct json *answer);
 
-/* The chat that the job is for, looked up under every service. SEND_DONE: `guid` is it, or NULL when a contact has none yet;
- * any other outcome: nothing was sent, `result` says why. A group that is not there is refused. */
+/* The chat that the job is for, looked up under every service. SEND_DONE: `guid` is it, or NULL when a contact has
+ * none yet; any other outcome: nothing was sent, `result` says why. A group that is not there is refused. */
 enum send_outcome imessage_find_chat(const struct imessage_call *call, const char **guid);
 
 /* Has the server's private API what it needs? SEND_DONE: `*has` says so. */

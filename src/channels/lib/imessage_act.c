@@ -173,7 +173,8 @@ enum send_outcome imessage_act(const struct imessage_call *call)
     if (outcome != SEND_DONE)
         return outcome;
     if (!has)
-        return refuse(call, "no_private_api", "This needs the server's private API, which is off or not connected: `channels "
+        return refuse(call, "no_private_api",
+                      "This needs the server's private API, which is off or not connected: `channels "
                       "test` shows it, the channel's page says how to set it up on the Mac.");
     switch (call->job->act) {
     case SEND_REACTION:

@@ -50,7 +50,8 @@ static struct place place_of(const struct json *data)
 /* The text without object marks, below its subject. */
 static struct str text_of(struct arena *arena, const struct json *data)
 {
-    struct str text = json_text(json_get(data, "text")), subject = str_trim(json_text(json_get(data, "subject"))), trimmed;
+    struct str text = json_text(json_get(data, "text")), subject = str_trim(json_text(json_get(data, "subject"))),
+        trimmed;
     struct buf out;
 
     buf_init(&out, LIMIT_WEBHOOK_BYTES);
@@ -98,7 +99,8 @@ static struct str target_of(struct str associated)
 /* "Reacted X to ..." is how an emoji tapback reads where it has no field of its own. */
 static struct str free_emoji(const struct json *data)
 {
-    struct str emoji = json_text(json_get(data, "associatedMessageEmoji")), text = json_text(json_get(data, "text")), word;
+    struct str emoji = json_text(json_get(data, "associatedMessageEmoji")), text = json_text(json_get(data, "text")),
+        word;
 
     if (emoji.len || !str_starts(text, "Reacted ") || !str_split(&text, ' ', &word) || !str_split(&text, ' ', &word))
         return emoji;
@@ -121,7 +123,8 @@ static int add_tapback(const struct imessage_seen *seen, const struct json *data
     emoji = imessage_emoji(word);
     event.text = emoji ? str_c(emoji) : str_is(word, "2006") ? free_emoji(data) : (struct str){ 0 };
     /* stickers and votes in polls are no words; what we did ourselves is known */
-    if (!event.external_id.len || !event.address.len || json_bool(json_get(data, "isFromMe"), false) || seen->updates_only
+    if (!event.external_id.len || !event.address.len || json_bool(json_get(data, "isFromMe"), false)
+        || seen->updates_only
         || (!event.text.len && !str_is(word, "2006")) || (!removes && !event.text.len))
         return ignore(seen, err);
     if (removes)

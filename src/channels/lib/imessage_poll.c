@@ -1,8 +1,8 @@
 /* imessage_poll.c - the catch-up query that brings what webhooks lost, files, and `channels test`.
  *
- * The cursor: "AT" and, after a dot, a mark of the last page, so that an unchanged page is not stored again and again;
- * or "AT+N/BASE" while pages follow: N rows of the moment AT were seen, what is older than BASE was seen long ago. Times are
- * the Mac's, in milliseconds. */
+ * The cursor: "AT" and, after a dot, a mark of the last page, so that an unchanged page is not stored again and
+ * again; or "AT+N/BASE" while pages follow: N rows of the moment AT were seen, what is older than BASE was seen
+ * long ago. Times are the Mac's, in milliseconds. */
 #include "channels/lib/imessage.h"
 
 #include "base/arena.h"
@@ -200,8 +200,8 @@ int imessage_poll(const struct channel *channel, struct poll *poll, struct excha
 
 /* --- Files ------------------------------------------------------------------------------------------ */
 
-int imessage_fetch(const struct channel *channel, const struct channel_attachment *attachment, struct exchange *exchange,
-                   struct exchange_reply *reply, struct err *err)
+int imessage_fetch(const struct channel *channel, const struct channel_attachment *attachment,
+                   struct exchange *exchange, struct exchange_reply *reply, struct err *err)
 {
     struct arena *arena = attachment->arena;
     const char *guid = http_encode(arena, attachment->ref);
@@ -271,15 +271,17 @@ static struct str summary_of(struct arena *arena, const struct json *info, const
     if (!json_text(json_get(info, "detected_imessage")).len)
         return STR("The server answers, but found no iMessage account. Sign in to Messages on the Mac.");
     if (clock_s > 60 || clock_s < -60)
-        return str_c(arena_printf(arena, "The server answers, but the Mac's clock is %lld s off: messages get lost. Set it by "
-                                  "the network (System Settings, Date & Time).", (long long)clock_s));
+        return str_c(arena_printf(arena, "The server answers, but the Mac's clock is %lld s off: messages get lost. "
+                                         "Set it by the network (System Settings, Date & Time).", (long long)clock_s));
     if (missing)
-        return str_c(arena_printf(arena, "The server answers, but does not post to this channel's hook: %s. Messages come by "
-                                  "the catch-up query alone until you register the hook.", missing));
+        return str_c(arena_printf(arena, "The server answers, but does not post to this channel's hook: %s. "
+                                         "Messages come by the catch-up query alone until you register the hook.",
+                                  missing));
     return STR("The server answers and posts its events to this channel.");
 }
 
-int imessage_probe(const struct channel *channel, struct exchange *exchange, struct probe_report *report, struct err *err)
+int imessage_probe(const struct channel *channel, struct exchange *exchange, struct probe_report *report,
+                   struct err *err)
 {
     struct err no_list = { 0 };
     const struct json *info, *webhooks;
@@ -291,7 +293,8 @@ int imessage_probe(const struct channel *channel, struct exchange *exchange, str
     info = imessage_ask(&form, exchange, err);
     if (!info)
         return -1;
-    private_api = json_bool(json_get(info, "private_api"), false) && json_bool(json_get(info, "helper_connected"), false);
+    private_api = json_bool(json_get(info, "private_api"), false)
+        && json_bool(json_get(info, "helper_connected"), false);
     json_text_at(report->json, "server_version", json_text(json_get(info, "server_version")));
     json_text_at(report->json, "macos_version", json_text(json_get(info, "os_version")));
     json_text_at(report->json, "imessage_account", json_text(json_get(info, "detected_imessage")));

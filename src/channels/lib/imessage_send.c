@@ -39,8 +39,8 @@ static bool judge_words(const struct imessage_call *call, struct str detail, enu
                        "The server is still busy with an earlier try of this message; it is looked up.");
     else if (holds(detail, "Private API"))
         *outcome = say(call, SEND_REFUSED, "no_private_api",
-                       "The server's private API is off or not connected. Set it up on the Mac (see the channel's page), "
-                       "or do without this.");
+                       "The server's private API is off or not connected. Set it up on the Mac (see the channel's "
+                       "page), or do without this.");
     else
         return false;
     return true;
@@ -61,7 +61,8 @@ enum send_outcome imessage_judge(const struct imessage_call *call, const struct 
     if (judge_words(call, detail, &outcome))
         return outcome;
     if (reply->status == 404 && !answer)
-        result->hint = STR("The server does not know this call. Does base_url lead to the server itself, without a path?");
+        result->hint = STR("The server does not know this call. Does base_url lead to the server itself, without a "
+                           "path?");
     else if (detail.len && (reply->status >= 500 || reply->status == 400 || reply->status == 404))
         result->hint = str_c(arena_printf(call->job->arena, "%s: %.*s", reply->status >= 500
                                           ? "The server failed while it had the message; it may have been sent"
@@ -137,8 +138,8 @@ enum send_outcome imessage_private_api(const struct imessage_call *call, bool *h
 
 /* --- After a send ----------------------------------------------------------------------------------- */
 
-/* The server waits until the message stands in the Mac's store and answers with it. It finds it by its letters and digits
- * alone, so it may have found another. */
+/* The server waits until the message stands in the Mac's store and answers with it. It finds it by its letters and
+ * digits alone, so it may have found another. */
 static enum send_outcome sent(const struct imessage_call *call, const struct json *message)
 {
     struct str guid = json_text(json_get(message, "guid")), text = json_text(json_get(message, "text"));
@@ -175,14 +176,16 @@ static const char *temp_guid(const struct send_job *job)
 
 /* --- Texts ------------------------------------------------------------------------------------------ */
 
-/* With `guid` into that chat, else to the contact as the first message of a new one; `text` absent: only the chat is made. */
+/* With `guid` into that chat, else to the contact as the first message of a new one; `text` absent: only the chat
+ * is made. */
 static void write_text(const struct imessage_call *call, struct form *form, const char *guid, struct str text,
                        bool is_reply)
 {
-    const char *method = imessage_setting(call->channel, "method"), *service = imessage_setting(call->channel, "service");
+    const char *method = imessage_setting(call->channel, "method"), *service;
     struct json_writer writer;
     struct buf body;
 
+    service = imessage_setting(call->channel, "service");
     imessage_begin(form, call->job->arena, call->channel, guid ? "/message/text" : "/chat/new");
     buf_init(&body, LIMIT_JSON_BYTES);
     writer = json_writer(&body);
@@ -238,15 +241,16 @@ static enum send_outcome new_chat_for_file(const struct imessage_call *call, con
         return outcome;
     if (!has)
         return say(call, SEND_REFUSED, "new_chat_needs_text",
-                   "The Mac has no chat with this contact, and without its private API a file cannot begin one. Send a text "
-                   "first.");
+                   "The Mac has no chat with this contact, and without its private API a file cannot begin one. "
+                   "Send a text first.");
     write_text(call, &form, NULL, (struct str){ 0 }, false);
     outcome = submit(call, &form, IMESSAGE_TEXT_MS, &answer);
     if (outcome == SEND_UNSURE)
         outcome = SEND_RETRY;           /* no message was in it */
     *guid = str_dup(call->job->arena, json_text(json_at(answer, "data.guid")));
     if (outcome == SEND_DONE && !*guid)
-        return say(call, SEND_RETRY, "no_chat", "The server did not say which chat it made. It is tried again by itself.");
+        return say(call, SEND_RETRY, "no_chat",
+                   "The server did not say which chat it made. It is tried again by itself.");
     return outcome;
 }
 
@@ -323,7 +327,8 @@ static bool is_ours(const struct imessage_call *call, const struct search *searc
     for (size_t i = 0; i < json_count(chats) && !in_chat; i++)
         in_chat = imessage_chat_read(json_text(json_get(json_item(chats, i), "guid")), &chat)
             && chat.is_group == search->is_group && str_eq_nocase(chat.identifier, search->peer);
-    if (!in_chat || !json_bool(json_get(row, "isFromMe"), false) || json_text(json_get(row, "associatedMessageType")).len)
+    if (!in_chat || !json_bool(json_get(row, "isFromMe"), false)
+        || json_text(json_get(row, "associatedMessageType")).len)
         return false;
     if (!file)
         return imessage_same_text(call->job->arena, json_text(json_get(row, "text")), call->job->text);
@@ -378,7 +383,8 @@ static enum send_outcome judge_search(const struct imessage_call *call, const st
         return say(call, SEND_UNSURE, "ambiguous",
                    "The Mac has several equal messages of that time. Look at Messages on the Mac, then resolve it.");
     return say(call, SEND_UNSURE, "not_found",
-               "The Mac shows no such message; it may still be on its way. Look at Messages on the Mac, then resolve it.");
+               "The Mac shows no such message; it may still be on its way. Look at Messages on the Mac, then "
+               "resolve it.");
 }
 
 enum send_outcome imessage_lookup(const struct channel *channel, const struct send_job *job, struct exchange *exchange,

@@ -1,5 +1,5 @@
-"""A Mac with a BlueBubbles server, or one of Photon's, simulated: its routes, envelope, errors, webhooks and habits, and a
-ledger of what it really sent. What it does wrong is asked for by words in the text (#lost500) or by flags of the object.
+"""A Mac with a BlueBubbles server, or one of Photon's, simulated: its routes, envelope, errors, webhooks and habits,
+and a ledger of what it really sent. What it does wrong is asked for by words in the text or by flags of the object.
 
   #error22 #error9   refused, with Apple's number          #lost500  sent, but 500 without data
   #cut               sent, the answer breaks off           #html     sent, the answer is a tunnel's page
@@ -68,18 +68,21 @@ class Mac:
 
     def chat(self, guid):
         service, kind, identifier = guid.split(";", 2)
-        return self.chats.setdefault(guid, {"originalROWID": len(self.chats) + 1, "guid": guid, "style": 43 if kind == "+" else 45,
+        return self.chats.setdefault(guid, {"originalROWID": len(self.chats) + 1, "guid": guid,
+                                            "style": 43 if kind == "+" else 45,
                                             "chatIdentifier": identifier, "isArchived": False, "displayName": "",
                                             "participants": []})
 
     def store(self, chat, **more):
         with self.lock:
-            row = {"originalROWID": self.next_row, "guid": str(uuid.uuid4()).upper(), "text": "", "attributedBody": None,
-                   "handle": None, "handleId": 0, "otherHandle": 0, "attachments": [], "subject": None, "error": 0,
-                   "dateCreated": self.now_ms(), "dateRead": None, "dateDelivered": None, "isFromMe": False, "itemType": 0,
-                   "groupTitle": None, "groupActionType": 0, "balloonBundleId": None, "associatedMessageGuid": None,
-                   "associatedMessageType": None, "threadOriginatorGuid": None, "dateEdited": None, "dateRetracted": None,
-                   "chats": [self.chat(chat)], **more}
+            row = {"originalROWID": self.next_row, "guid": str(uuid.uuid4()).upper(), "text": "",
+                   "attributedBody": None, "handle": None, "handleId": 0, "otherHandle": 0, "attachments": [],
+                   "subject": None, "error": 0,
+                   "dateCreated": self.now_ms(), "dateRead": None, "dateDelivered": None, "isFromMe": False,
+                   "itemType": 0, "groupTitle": None, "groupActionType": 0, "balloonBundleId": None,
+                   "associatedMessageGuid": None,
+                   "associatedMessageType": None, "threadOriginatorGuid": None, "dateEdited": None,
+                   "dateRetracted": None, "chats": [self.chat(chat)], **more}
             self.next_row += 1
             self.messages.append(row)
             return row
@@ -244,8 +247,9 @@ class Mac:
             return "Ping received!", "pong"
         if path == ["server", "info"]:
             return "Success", {"os_version": "26.1", "server_version": "1.9.9", "private_api": self.private_api,
-                               "helper_connected": self.private_api, "proxy_service": "dynamic-dns", "detected_icloud": "a@b.test",
-                               "detected_imessage": "a@b.test", "macos_time_sync": 0.02, "local_ipv4s": [], "local_ipv6s": [],
+                               "helper_connected": self.private_api, "proxy_service": "dynamic-dns",
+                               "detected_icloud": "a@b.test", "detected_imessage": "a@b.test",
+                               "macos_time_sync": 0.02, "local_ipv4s": [], "local_ipv6s": [],
                                "computer_id": "mac"}
         if path[0] == "webhook":
             return self.route_webhook(method, path, body)
@@ -305,14 +309,16 @@ class Mac:
         return "Success", None
 
     def query(self, body):
-        rows = [row for row in self.messages if body.get("after", 0) <= row["dateCreated"] <= body.get("before", 1 << 62)]
+        after, before = body.get("after", 0), body.get("before", 1 << 62)
+        rows = [row for row in self.messages if after <= row["dateCreated"] <= before]
         if body.get("chatGuid"):
             rows = [row for row in rows if row["chats"][0]["guid"] == body["chatGuid"]]
         for condition in body.get("where") or []:
             assert condition["statement"] == "message.associated_message_guid LIKE :guid", condition
             wanted = condition["args"]["guid"].lstrip("%")
             rows = [row for row in rows if (row["associatedMessageGuid"] or "").endswith(wanted)]
-        rows.sort(key=lambda row: (row["dateCreated"], row["originalROWID"]), reverse=body.get("sort", "DESC") == "DESC")
+        rows.sort(key=lambda row: (row["dateCreated"], row["originalROWID"]),
+                  reverse=body.get("sort", "DESC") == "DESC")
         offset = body.get("offset", 0)
         shown = [self.told(row, False) for row in rows[offset:offset + min(body.get("limit", 100), 1000)]]
         wanted = [name.lower() for name in body.get("with") or []]
@@ -383,7 +389,8 @@ class Mac:
             raise Refused(500, "failed", self.told(row, False), "Message Send Error")
         with self.lock:
             self.ledger.append({"what": "send", "chat": chat, "text": text, "temp": temp, "guid": row["guid"],
-                                "files": [self.files[f["guid"]] for f in files], "reply": body.get("selectedMessageGuid")})
+                                "files": [self.files[f["guid"]] for f in files],
+                                "reply": body.get("selectedMessageGuid")})
         self.received.set()
         if "#twice" in text:
             self.tell("new-message", row)
