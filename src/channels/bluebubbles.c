@@ -30,7 +30,7 @@ const struct channel_driver channel_bluebubbles = {
         | CHANNEL_CAN_RECEIPT | CHANNEL_CAN_DELETE | CHANNEL_CAN_READ | CHANNEL_CAN_TYPING | CHANNEL_CAN_GROUP
         | CHANNEL_PHONE_ADDRESS,
     .text_max = 20000,
-    /* Apple publishes none and blocks accounts: what vendors hold to (contracts: iMessage 6.1) */
+    /* Apple publishes none and blocks accounts: what vendors of lines hold to */
     .limits = { .per_hour = 50, .per_day = 500, .spacing_ms = 1000, .new_per_day = 40, .warmup_days = 14 },
     .send_ms = IMESSAGE_FILE_MS + IMESSAGE_ASK_MS,
     .parallel = 1,

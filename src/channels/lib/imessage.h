@@ -1,6 +1,6 @@
 /* imessage.h - one client for servers that speak BlueBubbles' HTTP API: BlueBubbles itself and Photon. They differ
  * in how a request proves who it is from; which way a channel takes follows from its settings: one with `password`
- * puts it into the query, one with `api_key` into the header X-API-Key. (contracts: iMessage 1.2, 2.1 to 2.7, 3.8) */
+ * puts it into the query, one with `api_key` into the header X-API-Key. */
 #pragma once
 
 #include "channels/lib/form.h"

@@ -21,7 +21,7 @@
 
 struct sent {
     char to[64], text[256], key[40], reply_to[64], target[64], conversation[64], metadata[64];
-    int part, parts, attempt;
+    int part, parts, attempt, timeout_ms;
     enum send_act act;
     int64_t at_ms;
 };
@@ -67,6 +67,7 @@ static inline enum send_outcome peer_send(const struct channel *channel, const s
         sent->part = job->part;
         sent->parts = job->parts;
         sent->attempt = job->attempt;
+        sent->timeout_ms = job->timeout_ms;
         sent->at_ms = clock_ms();
     }
     outcome = peer.used < peer.scripted ? peer.script[peer.used++] : peer.always;
@@ -102,8 +103,8 @@ static const struct channel_driver channel_lookup = { .kind = "lookup",
     .settings = peer_settings, .can = PEER_CAN, .text_max = 40, .send = peer_send,
         .lookup = peer_lookup };
 static const struct channel_driver channel_acting = { .kind = "acting", .title = "Test with acts",
-    .about = "For tests.", .settings = peer_settings, .text_max = 40, .send = peer_send, .lookup = peer_lookup,
-    .can = PEER_CAN | CHANNEL_CAN_REACT | CHANNEL_CAN_EDIT | CHANNEL_CAN_DELETE | CHANNEL_CAN_READ
+    .about = "For tests.", .settings = peer_settings, .text_max = 40, .send_ms = 200000, .parallel = 1,
+    .send = peer_send, .lookup = peer_lookup, .can = PEER_CAN | CHANNEL_CAN_REACT | CHANNEL_CAN_EDIT | CHANNEL_CAN_DELETE | CHANNEL_CAN_READ
         | CHANNEL_CAN_TYPING | CHANNEL_CAN_GROUP };
 static const struct channel_driver channel_repeat = { .kind = "repeat", .title = "Test with keys",
     .about = "For tests.",
