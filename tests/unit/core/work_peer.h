@@ -104,7 +104,8 @@ static const struct channel_driver channel_lookup = { .kind = "lookup",
         .lookup = peer_lookup };
 static const struct channel_driver channel_acting = { .kind = "acting", .title = "Test with acts",
     .about = "For tests.", .settings = peer_settings, .text_max = 40, .send_ms = 200000, .parallel = 1,
-    .send = peer_send, .lookup = peer_lookup, .can = PEER_CAN | CHANNEL_CAN_REACT | CHANNEL_CAN_EDIT | CHANNEL_CAN_DELETE | CHANNEL_CAN_READ
+    .send = peer_send, .lookup = peer_lookup,
+    .can = PEER_CAN | CHANNEL_CAN_REACT | CHANNEL_CAN_EDIT | CHANNEL_CAN_DELETE | CHANNEL_CAN_READ
         | CHANNEL_CAN_TYPING | CHANNEL_CAN_GROUP };
 static const struct channel_driver channel_repeat = { .kind = "repeat", .title = "Test with keys",
     .about = "For tests.",
