@@ -121,6 +121,8 @@ static const struct json *complete(struct round *round, const struct json *row)
                        arena_printf(arena, "/message/%s?with=chats,attachments",
                                     http_encode(arena, json_text(json_get(row, "guid")))));
         again = imessage_ask(&form, round->exchange, &err);
+        if (!again)
+            round->refetches = REFETCHES;       /* a round has its time */
     }
     if (again && json_text(json_get(again, "guid")).len && !imessage_is_incomplete(again))
         return again;
