@@ -8,7 +8,7 @@ static const struct field settings[] = {
       1, 200 },
     { "secret", FIELD_TEXT, FIELD_SECRET,
       "What the registered webhook carries as ?secret=, beside the hook's own unguessable path. Absent: nothing.",
-      8, 200 },
+      6, 200 },
     { "method", FIELD_ENUM, 0,
       "How the Mac sends: apple-script works everywhere, private-api is faster and needs the server's private API.",
       0, 0,

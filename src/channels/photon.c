@@ -9,7 +9,7 @@ static const struct field settings[] = {
       1, 500 },
     { "secret", FIELD_TEXT, FIELD_SECRET,
       "What the registered webhook carries as ?secret=, beside the hook's own unguessable path. Absent: nothing.",
-      8, 200 },
+      6, 200 },
     { "catch_up_s", FIELD_INT, 0,
       "How often to ask for messages, in seconds; without a webhook they come by this alone.", 5, 3600,
       NULL, "15" },

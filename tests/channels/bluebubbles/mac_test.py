@@ -143,6 +143,24 @@ class Run:
         for fault in ("#lost500", "#cut", "#html", "#wrong", "#twice"):
             self.arrived(f"{fault} {self.kind}")
 
+    def twins(self):
+        """Equal texts whose answers are lost: our own token in the echo tells them apart."""
+        text = "#lost500 twins"
+        first = self.state(self.send(text), "sent")
+        second = self.state(self.send(text), "sent")
+        sent = [entry["guid"] for entry in self.mac.ledger if entry.get("text") == text]
+        assert [first["external_id"], second["external_id"]] == sent, (first, second, sent)
+
+    def control(self):
+        """The ledger notices what goes out twice."""
+        self.state(self.send("twice, on purpose"), "sent")
+        try:
+            self.arrived("twice, on purpose")
+        except AssertionError:
+            assert self.mac.sent("twice, on purpose") == 2
+            return
+        raise AssertionError("a doubled send went unnoticed")
+
     def only_one_at_a_time(self):
         self.mac.most_in_flight = 0
         sent = [self.send(f"#late:0.4 number {number}", to=f"+1555010010{number}") for number in range(4)]
@@ -254,6 +272,8 @@ def run_all(cases, run):
     cases.run("a chat with somebody new", run.somebody_new)
     cases.run("chats that are any;-; alone", run.any_only)
     cases.run("answers that are lost or wrong: sent once", run.lost_answers)
+    cases.run("equal texts whose answers are lost", run.twins)
+    cases.run("a doubled send would be noticed", run.control)
     cases.run("one send at a time", run.only_one_at_a_time)
     cases.run("refused by Apple", run.refused)
     cases.run("an unknown end is not tried again", run.unknown)
