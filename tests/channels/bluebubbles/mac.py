@@ -96,7 +96,8 @@ class Mac:
             kept.append({"originalROWID": 1, "guid": guid, "uti": "public.data", "mimeType": kind, "transferName": name,
                          "totalBytes": len(data), "height": 0, "width": 0, "metadata": None})
         row = self.store(chat or f"any;-;{who}", text="\ufffc" * len(kept) + text, attachments=kept,
-                         handle={"originalROWID": 1, "address": who, "service": "iMessage"}, handleId=1, **more)
+                         handle={"originalROWID": 1, "address": who, "service": "iMessage"}, handleId=1,
+                         **{"partCount": len(kept) + bool(text), **more})
         row["late"] = bool(kept) and self.late_files
         self.tell("new-message", row)
         return row

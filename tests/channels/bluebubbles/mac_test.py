@@ -1,4 +1,5 @@
 """The hub against a simulated Mac (mac.py), whose dialect a published client checks (kit.mjs)."""
+import base64
 import json
 import os
 import subprocess
@@ -93,9 +94,18 @@ class Run:
 
     def files_later(self):
         self.mac.late_files = True
-        self.mac.says("a picture", files=[("a.png", "image/png", b"\x89PNG...")])
+        self.mac.says("a picture", files=[("a.png", "image/png", b"\x89PNG\r\n\x1a\n....")])
         self.mac.late_files = False
-        self.comes("a picture", wait_s=15)
+        message = self.comes("a picture", wait_s=15)[0]["id"]
+        files = until(lambda: [f for f in self.hub.get(f"/api/v1/messages/{message}")["attachments"]
+                               if f["state"] == "stored"])
+        assert len(files) == 1 and files[0]["name"] == "a.png" and files[0]["size"] == 12, files
+
+    def files_out(self):
+        data = base64.b64encode(b"FILEBYTES").decode()
+        self.state(self.send("with a file", attachments=[{"name": "a.txt", "data": data}]), "sent")
+        assert self.mac.sent("with a file") == 1
+        assert [entry["files"] for entry in self.mac.ledger if entry.get("files")] == [[b"FILEBYTES"]]
 
     def group(self):
         self.mac.bare = True
@@ -292,6 +302,7 @@ def main():
         cases.run("without the private API", run.without_private_api)
         cases.run("answers in pieces", run.chunked)
         cases.run("files that come later", run.files_later)
+        cases.run("a file goes out beside its text", run.files_out)
         cases.run("lost webhooks are caught up, once", run.dropped)
         cases.run("what came while the hub was away", run.away)
         cases.run("killed between the request and its answer", run.killed_while_sending)
