@@ -159,6 +159,8 @@ static int write_settings(struct channel_edit *edit, const struct channel_driver
         || print_settings(edit->arena, &fields, false, &edit->row.settings, err) < 0
         || print_settings(edit->arena, &fields, true, &secrets, err) < 0)
         return -1;
+    edit->row.pulls = driver->pulls
+        && driver->pulls(&(struct channel){ .kind = driver->kind, .driver = driver, .settings = fields });
     edit->row.secrets =
         secrets.len > 2 ? channel_seal(edit->arena, edit->row.id, secrets) : (struct str){ 0 };
     return 0;
@@ -377,8 +379,8 @@ int channel_update(struct db_session *tx, void *arg, struct err *err)
             "auto_reply = $7, debounce_ms = $8, region = $9, per_second = $10, per_hour = $11, "
             "per_day = $12, "
             "per_contact_hour = $13, updated_ms = $14, breaker_faults = 0, breaker_until_ms = 0, "
-            "help_text = $15, spacing_ms = $16, new_per_day = $17, warmup_days = $18 "
-            "WHERE tenant_id = $19 AND id = $20",
+            "help_text = $15, spacing_ms = $16, new_per_day = $17, warmup_days = $18, pulls = $19 "
+            "WHERE tenant_id = $20 AND id = $21",
             DB_ARGS(db_text(row->name), db_int(row->state), db_text(row->settings),
                     db_blob(row->secrets), db_int(row->policy), db_text(row->agent),
                     db_text(row->auto_reply), db_int(row->debounce_ms), db_text(row->region),
@@ -386,7 +388,8 @@ int channel_update(struct db_session *tx, void *arg, struct err *err)
                     db_int(row->rates.per_day), db_int(row->rates.per_contact_hour),
                     db_int(row->updated_ms), db_text(row->help_text),
                     db_int(row->rates.spacing_ms), db_int(row->rates.new_per_day),
-                    db_int(row->rates.warmup_days), db_int(row->tenant_id), db_int(row->id)),
+                    db_int(row->rates.warmup_days), db_int(row->pulls), db_int(row->tenant_id),
+                    db_int(row->id)),
             err)
         < 0)
         return -1;

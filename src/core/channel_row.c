@@ -50,6 +50,11 @@ const struct column channel_columns[] = {
     { "spacing_ms", COL_INT, AT(rates.spacing_ms), COL_PUBLIC },
     { "new_per_day", COL_INT, AT(rates.new_per_day), COL_PUBLIC },
     { "warmup_days", COL_INT, AT(rates.warmup_days), COL_PUBLIC },
+    { "pulls", COL_BOOL, AT(pulls), COL_PUBLIC },
+    { "bridge_state", COL_TEXT, AT(bridge.state), COL_PUBLIC },
+    { "bridge_code", COL_TEXT, AT(bridge.code), 0 },
+    { "bridge_error", COL_TEXT, AT(bridge.error), COL_PUBLIC },
+    { "bridge_ms", COL_TIME, AT(bridge.at_ms), COL_PUBLIC, NULL, NULL, "bridge_seen_at" },
     { 0 }
 };
 

@@ -28,6 +28,12 @@ struct channel_health {
     struct str alarm;               /* silent for too long (core/silence.h): a sentence */
 };
 
+/* What the channel's bridge says of itself (core/bridge.h). */
+struct channel_bridge {
+    struct str state, code, error;
+    int64_t at_ms;
+};
+
 struct channel_row {
     int64_t id, tenant_id, state, policy, debounce_ms, created_ms, updated_ms;
     struct str kind, name, hook, region, agent, auto_reply, help_text;
@@ -36,6 +42,8 @@ struct channel_row {
     struct str secret_names;        /* a JSON array of the secrets that are set; no column */
     struct channel_rates rates;
     struct channel_health health;
+    struct channel_bridge bridge;
+    int64_t pulls;                  /* its far side fetches what is to be sent (core/offer.h) */
 };
 
 /* Read the channel that `row->tenant_id` and `row->id` name. 1 found, 0 not, -1 failed. */

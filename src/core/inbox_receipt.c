@@ -5,6 +5,7 @@
 #include "core/arrival.h"
 #include "core/conversation.h"
 #include "core/inbox.h"
+#include "core/offer.h"
 #include "core/queue.h"
 #include "core/send_key.h"
 #include "core/split.h"
@@ -17,6 +18,7 @@
 struct target {
     struct message message;
     int64_t part, attempt_id;       /* attempt 0: it was not sent from here */
+    bool is_old;                    /* its key is that of an earlier generation, which failed */
 };
 
 static int read_target(struct db_rows *rows, struct target *out, struct err *err)
@@ -33,6 +35,8 @@ static int read_target(struct db_rows *rows, struct target *out, struct err *err
     out->message.parts = db_col_int(rows, 5);
     out->part = db_col_int(rows, 6);
     out->attempt_id = db_col_int(rows, 7);
+    out->message.generation = db_col_int(rows, 8);
+    out->is_old = false;
     out->message.direction = MESSAGE_OUT;
     db_rows_end(rows);
     return 1;
@@ -41,16 +45,20 @@ static int read_target(struct db_rows *rows, struct target *out, struct err *err
 /* The part that our token names, if a try of it began on this channel. */
 static int find_by_key(struct db_session *tx, const struct receipt *receipt, struct target *out, struct err *err)
 {
-    int64_t id;
-    int part;
+    struct send_key_parts parts;
+    int found;
 
-    if (receipt->key.len == 0 || !send_key_read(receipt->key, &id, &part))
+    if (receipt->key.len == 0 || !send_key_read(receipt->key, &parts))
         return 0;
-    return read_target(db_query(tx,
-        "SELECT m.id, m.tenant_id, m.conversation_id, m.channel_id, m.state, m.parts, a.part, a.id FROM messages m "
+    found = read_target(db_query(tx,
+        "SELECT m.id, m.tenant_id, m.conversation_id, m.channel_id, m.state, m.parts, a.part, a.id, m.generation "
+        "FROM messages m "
         "JOIN attempts a ON a.message_id = m.id WHERE m.tenant_id = $1 AND m.channel_id = $2 AND m.id = $3 "
         "AND m.direction = 1 AND a.part = $4 AND a.act_id IS NULL ORDER BY a.id DESC LIMIT 1",
-        DB_ARGS(db_int(receipt->tenant_id), db_int(receipt->channel_id), db_int(id), db_int(part)), err), out, err);
+        DB_ARGS(db_int(receipt->tenant_id), db_int(receipt->channel_id), db_int(parts.message_id), db_int(parts.part)),
+        err), out, err);
+    out->is_old = found == 1 && parts.generation < out->message.generation;
+    return found;
 }
 
 /* Every part that went out has its id in its attempt; messages that were not sent from here have it
@@ -63,7 +71,7 @@ static int find_target(struct db_session *tx, const struct receipt *receipt, str
     if (found || receipt->external_id.len == 0)
         return found;
     found = read_target(db_query(tx,
-        "SELECT m.id, m.tenant_id, m.conversation_id, m.channel_id, m.state, m.parts, a.part, a.id "
+        "SELECT m.id, m.tenant_id, m.conversation_id, m.channel_id, m.state, m.parts, a.part, a.id, 0 "
         "FROM attempts a JOIN messages m ON m.id = a.message_id WHERE a.tenant_id = $1 "
         "AND a.channel_id = $2 AND a.external_id = $3 AND a.act_id IS NULL ORDER BY a.id DESC LIMIT 1",
         DB_ARGS(db_int(receipt->tenant_id), db_int(receipt->channel_id),
@@ -72,7 +80,7 @@ static int find_target(struct db_session *tx, const struct receipt *receipt, str
         return found;
     return read_target(db_query(tx,
         "SELECT m.id, m.tenant_id, m.conversation_id, m.channel_id, m.state, m.parts, m.parts - 1, "
-        "0 FROM messages m WHERE m.tenant_id = $1 AND m.channel_id = $2 AND m.direction = 1 "
+        "0, 0 FROM messages m WHERE m.tenant_id = $1 AND m.channel_id = $2 AND m.direction = 1 "
         "AND m.external_id = $3",
         DB_ARGS(db_int(receipt->tenant_id), db_int(receipt->channel_id),
                 db_text(receipt->external_id)), err), out, err);
@@ -103,6 +111,8 @@ static int advance(struct db_session *tx, const struct target *target,
         .error_hint = failed ? hint_of(tx, target, receipt) : STR("") };
     int moved = message_advance(tx, message, from, &change, err);
 
+    if (moved == 1 && failed && message_renew_key(tx, message->id, err))
+        return -1;
     if (moved != 1 || from != MESSAGE_UNKNOWN)
         return moved;
     return end_waiting(tx, message, err) ? -1 : 1;
@@ -115,7 +125,7 @@ static int give_external_id(struct db_session *tx, const struct receipt *receipt
 {
     const struct message *message = &target->message;
 
-    if (receipt->key.len == 0 || receipt->external_id.len == 0)
+    if (receipt->key.len == 0 || receipt->external_id.len == 0 || target->is_old)
         return 0;
     if (db_exec(tx, "UPDATE attempts SET external_id = $1 WHERE id = (SELECT MAX(a.id) FROM attempts a "
                 "WHERE a.message_id = $2 AND a.part = $3 AND a.act_id IS NULL) AND external_id IS NULL",
@@ -225,7 +235,7 @@ static int apply(struct db_session *tx, struct target *target, const struct rece
                  bool *news, struct err *err)
 {
     enum message_state state = (enum message_state)target->message.state;
-    int to = receipt_may_say(receipt->state) ? whole_state(tx, target, receipt, news, err) : NOTHING;
+    int to = target->is_old && receipt->state == MESSAGE_FAILED ? NOTHING : receipt_may_say(receipt->state) ? whole_state(tx, target, receipt, news, err) : NOTHING;
 
     if (to < 0 || to == NOTHING)
         return to < 0 ? -1 : 0;
@@ -241,8 +251,11 @@ enum receipt_effect receipt_apply(struct db_session *tx, const struct receipt *r
                                   int64_t *message_id, struct err *err)
 {
     struct target target = { 0 };
-    int moved = 0, found = 0;
-    bool news = false;
+    int moved = 0, found = 0, settled = offer_receipt(tx, receipt, message_id, err);
+    bool news = settled == 1;
+
+    if (settled < 0)
+        return RECEIPT_FAILED;
 
     for (int i = 0; i < TRIES && !moved; i++) {
         int64_t before = target.message.state;
@@ -252,10 +265,12 @@ enum receipt_effect receipt_apply(struct db_session *tx, const struct receipt *r
             break;
         moved = apply(tx, &target, receipt, &news, err);
     }
-    if (message_id)
+    if (message_id && !(settled && !found))
         *message_id = found == 1 ? target.message.id : 0;
     if (found < 0 || moved < 0 || (found == 1 && give_external_id(tx, receipt, &target, err)))
         return RECEIPT_FAILED;
+    if (!found && settled)
+        return RECEIPT_APPLIED;
     if (!found)
         return receipt->external_id.len > 0 ? RECEIPT_EARLY : RECEIPT_UNCHANGED;
     return moved || news ? RECEIPT_APPLIED : RECEIPT_UNCHANGED;

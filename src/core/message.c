@@ -58,6 +58,7 @@ const struct column message_columns[] = {
     { "parts", COL_INT, AT(parts), COL_PUBLIC, NULL, NULL, NULL },
     { "error_code", COL_TEXT, AT(error_code), COL_PUBLIC, NULL, NULL, NULL },
     { "error_hint", COL_TEXT, AT(error_hint), COL_PUBLIC, NULL, NULL, NULL },
+    { "generation", COL_INT, AT(generation), 0, NULL, NULL, NULL },
     { 0 }
 };
 
@@ -207,4 +208,10 @@ int message_advance(struct db_session *tx, const struct message *message, enum m
                                    .object_id = message->id, .at_ms = at_ms,
                                    .conversation_id = message->conversation_id });
     return 1;
+}
+
+int message_renew_key(struct db_session *tx, int64_t message_id, struct err *err)
+{
+    return db_exec(tx, "UPDATE messages SET generation = generation + 1 WHERE id = $1", DB_ARGS(db_int(message_id)),
+                   err) < 0 ? -1 : 0;
 }

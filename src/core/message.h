@@ -51,6 +51,7 @@ struct message_times {
 struct message {
     int64_t id, tenant_id, conversation_id, position, channel_id, contact_id, device_id;
     int64_t direction, state, origin, priority, is_history, is_automatic, parts;
+    int64_t generation;             /* core/send_key.h */
     int64_t reply_to_id, cause_id, decision_id;
     struct str type, address, text, metadata, external_id, error_code, error_hint;
     struct message_times times;
@@ -75,6 +76,9 @@ void message_json(struct json_writer *writer, const struct message *message);
 /* May a message go from one state to another? Pure; the figure in ARCHITECTURE.md is this table.
  * Beside DESIGN.md's arrows a failed message may be queued again, which only a person asks for. */
 bool message_may(enum message_direction direction, enum message_state from, enum message_state to);
+
+/* What a far side knows by the message's key has failed for good: its next try has another key (core/send_key.h). 0, -1. */
+int message_renew_key(struct db_session *tx, int64_t message_id, struct err *err);
 
 /* What else changes with a state: times, the error, the provider's id. Absent slices leave the
  * column alone, an empty error slice clears it. */

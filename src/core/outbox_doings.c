@@ -153,6 +153,8 @@ static int act(struct db_session *tx, const struct deed *deed, struct message *m
     moved = advance(tx, deed, message, to, err);
     if (moved != 1)
         return moved;
+    if (deed->doing == NOT_ARRIVED && message_renew_key(tx, message->id, err))
+        return -1;
     return leave_lane(tx, message, deed->doing == HOLD, err) ? -1 : 1;
 }
 

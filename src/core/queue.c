@@ -7,7 +7,7 @@
 #include "core/breaker.h"
 #include "core/hub.h"
 #include "core/message_set.h"
-#include "core/optout.h"
+#include "core/queue_read.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -83,7 +83,7 @@ static const char ready_sql[] =
     "j.head = 1 AND j.state = 0 "
     "AND j.channel_id = c.id), " QUEUE_READY_COLUMNS " "
     "FROM r JOIN channels c ON c.id = r.channel_id JOIN tenants t ON t.id = c.tenant_id "
-    "WHERE c.state = 0 AND t.state = 0";
+    "WHERE c.state = 0 AND t.state = 0 AND c.pulls = 0";
 
 int queue_peek(struct db_session *session, struct queue_waiting *waiting, struct err *err)
 {
@@ -115,108 +115,6 @@ int queue_peek(struct db_session *session, struct queue_waiting *waiting, struct
 }
 
 /* --- Claiming --------------------------------------------------------------------------------- */
-
-static const char heads_sql[] =
-    "SELECT j.id, j.attempt, j.failures, j.part, j.message_id, m.tenant_id, m.conversation_id, "
-    "m.contact_id, m.state, m.parts, m.origin, m.expires_ms, m.received_ms, m.address, m.text, "
-    "m.metadata, k.address, k.address_given, k.opted_out_ms, r.external_id, t.unknown_policy, "
-    "CASE WHEN m.address = k.address THEN NULL ELSE (SELECT COALESCE(i.address_given, i.address) FROM identities i "
-    "WHERE i.tenant_id = m.tenant_id AND i.channel_id = m.channel_id AND i.address = m.address "
-    "AND i.contact_id = k.id) END, a.id, a.act, a.text, a.state, m.external_id, CASE WHEN a.id IS NOT NULL THEN "
-    "(SELECT v.peer FROM conversations v WHERE v.id = a.conversation_id AND v.is_group = 1) WHEN m.contact_id IS NULL "
-    "THEN m.address END FROM "
-    "(SELECT id, attempt, failures, part, message_id, act_id, rank_ms FROM jobs WHERE kind = 1 AND head = "
-    "1 AND state = 0 AND channel_id = $1 ORDER BY rank_ms LIMIT $2 FOR UPDATE SKIP LOCKED) j JOIN "
-    "messages m ON m.id = coalesce(j.message_id, (SELECT x.message_id FROM acts x WHERE x.id = j.act_id)) LEFT JOIN "
-    "acts a ON a.id = j.act_id JOIN tenants t ON t.id = m.tenant_id LEFT JOIN contacts k "
-    "ON k.id = m.contact_id LEFT JOIN messages r ON r.id = m.reply_to_id ORDER BY j.rank_ms, j.id";
-
-static struct str keep(struct arena *arena, struct str text)
-{
-    return text.data ? (struct str){ arena_copy(arena, text.data, text.len), text.len } : text;
-}
-
-/* The text was written for the address that stands beside it: a contact that was given another one
- * since is somebody else. */
-static bool same_address(const struct db_rows *rows)
-{
-    struct str stored = db_col_text(rows, 13), address = db_col_text(rows, 16),
-        given = db_col_text(rows, 17);
-
-    return !address.data || str_eq(stored, address) || (given.data && str_eq(stored, given))
-        || db_col_text(rows, 21).data;      /* a further identifier of theirs */
-}
-
-static enum queue_verdict verdict(const struct db_rows *rows, int64_t now_ms)
-{
-    int64_t state = db_col_int(rows, 8), expires_ms = db_col_int(rows, 11),
-        opted_out_ms = db_col_int(rows, 18);
-
-    if (state == MESSAGE_UNKNOWN)
-        return QUEUE_LOOK_UP;
-    if (state != MESSAGE_QUEUED)
-        return QUEUE_GONE;
-    if (expires_ms && expires_ms <= now_ms)
-        return QUEUE_EXPIRED;
-    if (!same_address(rows))
-        return QUEUE_READDRESSED;
-    if (opted_out_ms && !optout_confirms(db_col_int(rows, 10), db_col_text(rows, 15)))
-        return QUEUE_OPTED_OUT;
-    return QUEUE_SEND;
-}
-
-/* The same for an act, which has a state of its own. It follows its contact to another address. */
-static enum queue_verdict act_verdict(const struct db_rows *rows)
-{
-    enum send_act act = (enum send_act)db_col_int(rows, 23);
-
-    if (db_col_int(rows, 25) != MESSAGE_QUEUED)
-        return QUEUE_GONE;
-    return db_col_int(rows, 18) && (act == SEND_REACTION || act == SEND_EDIT) ? QUEUE_OPTED_OUT : QUEUE_SEND;
-}
-
-static void read_act(struct arena *arena, const struct db_rows *rows, struct queue_send *out)
-{
-    out->act_id = db_col_int(rows, 22);
-    if (!out->act_id)
-        return;
-    out->verdict = act_verdict(rows);
-    out->act = (enum send_act)db_col_int(rows, 23);
-    out->text = keep(arena, db_col_text(rows, 24));
-    out->state = db_col_int(rows, 25);
-    out->target = keep(arena, db_col_text(rows, 26));
-    out->reply_to = (struct str){ 0 };
-    out->parts = 1;
-    out->expires_ms = 0;
-}
-
-static void read_head(const struct queue_claim *claim, const struct db_rows *rows,
-                      struct queue_send *out)
-{
-    struct arena *arena = claim->arena;
-    struct str given = db_col_text(rows, 17), address = db_col_text(rows, 16);
-
-    *out = (struct queue_send){ .verdict = verdict(rows, claim->now_ms),
-        .job_id = db_col_int(rows, 0), .attempt = db_col_int(rows, 1) + 1,
-            .failures = db_col_int(rows, 2),
-        .part = db_col_int(rows, 3), .message_id = db_col_int(rows, 4),
-            .tenant_id = db_col_int(rows, 5),
-        .conversation_id = db_col_int(rows, 6), .contact_id = db_col_int(rows, 7),
-            .state = db_col_int(rows, 8),
-        .parts = db_col_int(rows, 9), .origin = db_col_int(rows, 10),
-            .expires_ms = db_col_int(rows, 11),
-        .policy = (enum tenant_policy)db_col_int(rows, 20) };
-    if (db_col_text(rows, 21).data)
-        given = db_col_text(rows, 21);
-    else if (!given.data)
-        given = address.data ? address : db_col_text(rows, 13);
-    out->to = keep(arena, given);
-    out->text = keep(arena, db_col_text(rows, 14));
-    out->reply_to = keep(arena, db_col_text(rows, 19));
-    out->conversation = keep(arena, db_col_text(rows, 27));
-    read_act(arena, rows, out);
-    out->metadata = keep(arena, db_col_text(rows, 15));
-}
 
 /* A job whose contact has had enough for this hour: it waits at the head of its lane. */
 struct postponed {
@@ -372,26 +270,6 @@ static int store_gate(struct claiming *c, const struct queue_order *order, struc
         ? -1 : 0;
 }
 
-static int read_heads(struct claiming *c, const struct queue_order *order, struct queue_send *out,
-                      size_t *count,
-                      struct err *err)
-{
-    struct db_rows *rows = db_query(c->tx, heads_sql,
-                                    DB_ARGS(db_int(order->channel_id), db_int(order->slots)), err);
-    int more;
-
-    *count = 0;
-    if (!rows)
-        return -1;
-    while ((more = db_next(rows, err)) == 1) {
-        read_head(c->claim, rows, &out[*count]);
-        out[*count].channel_id = order->channel_id;
-        out[*count].probes = order->probes;
-        (*count)++;
-    }
-    return more;
-}
-
 static int claim_channel(struct claiming *c, const struct queue_order *order, struct err *err)
 {
     struct queue_claim *claim = c->claim;
@@ -404,8 +282,9 @@ static int claim_channel(struct claiming *c, const struct queue_order *order, st
         return -1;
     if (!gate.open)
         return 0;
-    if (read_heads(c, order, heads, &count, err))
+    if (queue_read_heads(c->tx, claim, order, heads, err) < 0)
         return -1;
+    count = claim->read;
     for (size_t i = 0; i < count; i++) {
         int goes = spend(c, &gate, &heads[i], err);
         if (goes < 0)
@@ -426,23 +305,23 @@ static int claim_channel(struct claiming *c, const struct queue_order *order, st
 
 static int lease_jobs(struct claiming *c, struct err *err)
 {
-    enum { COLUMNS = 3 };
+    enum { COLUMNS = 4 };
     const struct queue_claim *claim = c->claim;
     struct db_value *values = arena_array(db_arena(c->tx), claim->count * COLUMNS, sizeof *values);
-    int64_t now_ms = db_now_ms(c->tx, err);
+    int64_t now_ms = db_now_ms(c->tx, err), lease_ms = claim->offer_ms ? claim->offer_ms : LIMIT_LEASE_MS;
 
     if (now_ms < 0)
         return -1;
     for (size_t i = 0; i < claim->count; i++) {
         values[i * COLUMNS] = db_int(claim->sends[i].job_id);
-        values[i * COLUMNS + 1] = db_int(now_ms + LIMIT_LEASE_MS);
+        values[i * COLUMNS + 1] = db_int(now_ms + lease_ms);
         values[i * COLUMNS + 2] = db_cstr(claim->node);
+        values[i * COLUMNS + 3] = db_id(claim->offer_ms ? claim->now_ms : 0);
     }
     return db_exec_rows(c->tx, &(struct db_set){
-        "WITH v(id, lease_until_ms, node) AS (:rows:) UPDATE jobs SET state = 1, attempt = "
-        "jobs.attempt + 1, "
-        "lease_until_ms = v.lease_until_ms, node = v.node FROM v WHERE jobs.id = v.id", "iit",
-            values, claim->count },
+        "WITH v(id, lease_until_ms, node, offered_ms) AS (:rows:) UPDATE jobs SET state = 1, attempt = "
+        "jobs.attempt + 1, lease_until_ms = v.lease_until_ms, node = v.node, offered_ms = v.offered_ms "
+        "FROM v WHERE jobs.id = v.id", "iiti", values, claim->count },
         err) < 0 ? -1 : 0;
 }
 

@@ -76,6 +76,7 @@ struct queue_send {
     enum tenant_policy policy;
     int64_t act_id;                 /* an act on the message (core/act.h): state, text, parts are its */
     enum send_act act;
+    int64_t generation;             /* core/send_key.h */
     struct str to, text, reply_to, target, conversation, metadata;
 };
 
@@ -92,7 +93,9 @@ struct queue_claim {
     const struct queue_order *orders;
     size_t order_count;
     int64_t now_ms, first_attempt_id;
+    int64_t offer_ms;               /* claimed to be offered (core/offer.h), for so long; 0: to be sent */
     struct queue_send *sends;       /* out */
+    size_t read;                    /* the claim's own */
     size_t count;
 };
 extern const struct db_kind queue_claim_kind;
@@ -142,6 +145,9 @@ struct queue_finish {
     bool done;                      /* out: false: the lease was lost, nothing was written */
 };
 extern const struct db_kind queue_finish_kind;
+
+/* The same inside a transaction that already runs. */
+int queue_finish_in(struct db_session *tx, struct queue_finish *finish, struct err *err);
 
 /* --- Lanes and leases ------------------------------------------------------------------------- */
 

@@ -144,7 +144,7 @@ static int keep_jobs(struct group *group, struct err *err)
         "WITH v(job_id, attempt, stale_ms, state, head, due_ms, failures, part, lease_until_ms, "
         "last_error) AS (:rows:) UPDATE jobs SET state = v.state, head = v.head * jobs.head, due_ms = "
         "v.due_ms, failures = v.failures, part = v.part, lease_until_ms = v.lease_until_ms, "
-        "last_error = v.last_error FROM v WHERE jobs.id = v.job_id AND jobs.attempt = v.attempt "
+        "last_error = v.last_error, offered_ms = NULL FROM v WHERE jobs.id = v.job_id AND jobs.attempt = v.attempt "
         "AND jobs.state = 1 AND v.stale_ms > jobs.lease_until_ms RETURNING jobs.id, jobs.lane",
         "iiiiiiiiit", values, n }, err), err);
 }
@@ -289,6 +289,8 @@ static int settle_messages(const struct group *group, struct err *err)
         moves[n] = move_of(finish, finish->change.to);
         moves[n++].change = (struct message_change){ .to = finish->settled, .at_ms = finish->now_ms,
             .error_code = finish->settled_code, .error_hint = finish->settled_hint };
+        if (finish->settled == MESSAGE_FAILED && message_renew_key(group->tx, finish->send->message_id, err))
+            return -1;
     }
     return message_set_advance(group->tx, moves, n, err);
 }
@@ -536,3 +538,10 @@ static int run_finishes(struct db_session *tx, struct db_write_item **items, siz
 }
 
 const struct db_kind queue_finish_kind = { "complete", 40, run_finishes, true };
+
+int queue_finish_in(struct db_session *tx, struct queue_finish *finish, struct err *err)
+{
+    struct db_write_item *item = &finish->item;
+
+    return run_finishes(tx, &item, 1, err);
+}

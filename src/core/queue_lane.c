@@ -169,7 +169,7 @@ static int orphan_tx(struct db_session *tx, void *arg, struct err *err)
     const struct hub *hub = arg;
 
     return db_exec(tx, "UPDATE jobs SET lease_until_ms = 0 WHERE state = 1 AND "
-                   "coalesce(node, '') <> $1",
+                   "offered_ms IS NULL AND coalesce(node, '') <> $1",
                    DB_ARGS(db_cstr(hub->node)), err) < 0 ? -1 : 0;
 }
 

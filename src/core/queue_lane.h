@@ -18,7 +18,7 @@ struct queue_held {
 };
 int queue_heartbeat(struct db *db, const struct queue_held *held, size_t count, struct err *err);
 
-/* Let the leases of all other nodes run out now. For the start of the only hub of a database. */
+/* Let the leases of all other nodes run out now; not of what was offered to a far side, which still has it. For the start of the only hub of a database. */
 int queue_orphan(struct hub *hub, struct err *err);
 
 /* Jobs of a kind whose lease ran out, oldest first, read only. Sends come as queue_send: what the

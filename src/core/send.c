@@ -173,7 +173,7 @@ static struct send_job job_of(struct sending *s)
         snprintf(job.key, sizeof job.key, "%s-0", id_encode(id, ID_ACT, s->send.act_id));
         return job;
     }
-    send_key(job.key, s->send.message_id, job.part);
+    send_key(job.key, s->send.message_id, job.part, s->send.generation);
     job.text = split_plan_part(s->driver, &s->plan, s->send.text, (int)s->send.part, &file);
     job.attachment = file < 0 ? NULL : send_file_of(&s->files, file);
     return job;
@@ -255,6 +255,12 @@ static void clean_result(struct sending *s, struct send_result *result)
     result->moved_to = clean(s->arena, result->moved_to, LIMIT_ADDRESS_BYTES);
 }
 
+/* The far side has fetched it: it says what became of it, or nobody knows. */
+static bool pulled(const struct sending *s)
+{
+    return s->driver && s->driver->pulls && s->driver->pulls(&s->channel);
+}
+
 static struct retry_output decide(const struct sending *s, const struct tried *tried)
 {
     struct retry_input input = { .outcome = tried->outcome, .failures = s->send.failures,
@@ -262,8 +268,8 @@ static struct retry_output decide(const struct sending *s, const struct tried *t
             .policy = s->send.policy,
         .throttled = tried->result.throttled || str_is(tried->result.code, "429"),
         .uncounted = s->send.probes && tried->result.channel_fault,
-        .can_repeat = s->send.act_id || (s->driver && (s->driver->can & CHANNEL_CAN_REPEAT)),
-        .can_look_up = !s->send.act_id && s->driver && s->driver->lookup };
+        .can_repeat = s->send.act_id || (s->driver && (s->driver->can & CHANNEL_CAN_REPEAT) && !pulled(s)),
+        .can_look_up = !s->send.act_id && s->driver && s->driver->lookup && !pulled(s) };
 
     id_random(&input.roll, sizeof input.roll);
     return retry_send(&input);
@@ -488,6 +494,24 @@ static int look_up(struct sending *s, struct err *err)
 
 /* --- The entry points ------------------------------------------------------------------------- */
 
+/* What its parts are. 1; 0 the message was ended because its channel cannot take them, -1. */
+static int plan_parts(struct sending *s, struct err *err)
+{
+    if (s->send.act_id) {
+        s->plan.parts = s->plan.texts = 1;
+        return 1;
+    }
+    if (send_files_load(s->hub, s->arena, &s->send, &s->files, err))
+        return -1;
+    s->plan = split_plan(s->driver, s->send.text, s->files.count);
+    if (s->send.part >= s->plan.parts)
+        return end_unusable(s, STR("The message has fewer parts than were sent already."), err);
+    if (s->files.count > 0 && !(s->driver->can & CHANNEL_CAN_MEDIA))
+        return end_unusable(s, STR("The channel cannot send files. Send a link in the text, or choose another "
+                                   "channel."), err);
+    return 1;
+}
+
 /* 1 ready to send, 0 the message was ended because its channel cannot be used, -1. */
 static int prepare(struct sending *s, struct err *err)
 {
@@ -503,19 +527,7 @@ static int prepare(struct sending *s, struct err *err)
                             STR("The channel is gone, or its kind cannot send. Choose another "
                                 "channel."), err);
     s->driver = s->channel.driver;
-    if (s->send.act_id) {
-        s->plan.parts = s->plan.texts = 1;
-        return 1;
-    }
-    if (send_files_load(s->hub, s->arena, &s->send, &s->files, err))
-        return -1;
-    s->plan = split_plan(s->driver, s->send.text, s->files.count);
-    if (s->send.part >= s->plan.parts)
-        return end_unusable(s, STR("The message has fewer parts than were sent already."), err);
-    if (s->files.count > 0 && !(s->driver->can & CHANNEL_CAN_MEDIA))
-        return end_unusable(s, STR("The channel cannot send files. Send a link in the text, or choose another "
-                                   "channel."), err);
-    return 1;
+    return plan_parts(s, err);
 }
 
 int send_run(struct hub *hub, const struct queue_send *send, struct err *err)
@@ -548,6 +560,18 @@ int send_release(struct hub *hub, const struct queue_send *send, struct err *err
     return submit(&s, &finish, err);
 }
 
+int send_offer(struct hub *hub, const struct channel *channel, const struct queue_send *send, struct send_job *job,
+               struct err *err)
+{
+    struct sending s = { .hub = hub, .arena = job->arena, .send = *send, .channel = *channel,
+        .driver = channel->driver };
+    int planned = plan_parts(&s, err);
+
+    if (planned == 1)
+        *job = job_of(&s);
+    return planned;
+}
+
 int send_take_over(struct hub *hub, const struct queue_send *send, int64_t stale_ms,
                    struct err *err)
 {
@@ -559,6 +583,9 @@ int send_take_over(struct hub *hub, const struct queue_send *send, int64_t stale
                              &s.channel, err), result = -1;
 
     s.driver = found == 1 ? s.channel.driver : NULL;
+    if (pulled(&s))
+        tried.result = (struct send_result){ .code = STR("not_settled"),
+            .hint = STR("It was handed to the far side, which never said what became of it.") };
     finish.stale_ms = stale_ms + 1;
     finish.due_ms = finish.now_ms;
     if (found >= 0 || err->code != ERR_UNAVAILABLE) {

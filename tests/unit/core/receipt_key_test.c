@@ -8,7 +8,7 @@ static const char *key_of(int64_t message_id, int part)
 {
     char key[SEND_KEY_BYTES];
 
-    return arena_strdup(arena, send_key(key, message_id, part));
+    return arena_strdup(arena, send_key(key, message_id, part, 0));
 }
 
 static struct inbox_result hand_in(int64_t tenant_id, int64_t channel_id, const struct channel_event *event)
@@ -40,20 +40,25 @@ static const char *external_id_of(int64_t id)
 static void test_keys_are_read_as_written(void **state)
 {
     char key[SEND_KEY_BYTES];
-    int64_t id = 0;
-    int part = -1;
+    struct send_key_parts parts = { 0 };
 
     (void)state;
-    assert_true(send_key_read(str_c(send_key(key, 4711, 12)), &id, &part));
-    assert_int_equal(id, 4711);
-    assert_int_equal(part, 12);
-    assert_false(send_key_read(STR(""), &id, &part));
-    assert_false(send_key_read(STR("msg_"), &id, &part));
-    assert_false(send_key_read(STR("-1"), &id, &part));
+    assert_true(send_key_read(str_c(send_key(key, 4711, 12, 0)), &parts));
+    assert_int_equal(parts.message_id, 4711);
+    assert_int_equal(parts.part, 12);
+    assert_int_equal(parts.generation, 0);
+    assert_true(send_key_read(str_c(send_key(key, 4711, 12, 3)), &parts));
+    assert_int_equal(parts.part, 12);
+    assert_int_equal(parts.generation, 3);
+    assert_false(send_key_read(str_c(arena_printf(arena, "%sx", key)), &parts));
+    send_key(key, 4711, 12, 0);
+    assert_false(send_key_read(STR(""), &parts));
+    assert_false(send_key_read(STR("msg_"), &parts));
+    assert_false(send_key_read(STR("-1"), &parts));
     key[strlen(key) - 2] = '\0';
-    assert_false(send_key_read(str_c(key), &id, &part));
-    assert_false(send_key_read(str_c(arena_printf(arena, "%s-100", key)), &id, &part));
-    assert_false(send_key_read(str_c(arena_printf(arena, "%s1-1x", key)), &id, &part));
+    assert_false(send_key_read(str_c(key), &parts));
+    assert_false(send_key_read(str_c(arena_printf(arena, "%s-100", key)), &parts));
+    assert_false(send_key_read(str_c(arena_printf(arena, "%s1-1x", key)), &parts));
 }
 
 /* The answer was lost, its id was never learnt: the receipt brings it. */
@@ -287,13 +292,12 @@ static void test_an_echo_overtakes_the_answer(void **state)
 /* What a hub would do that believes whoever spoke last: the control that must fail. */
 static int believe_the_last(struct db_session *tx, const struct receipt *receipt, struct err *err)
 {
-    int64_t id;
-    int part;
+    struct send_key_parts parts;
 
-    if (!send_key_read(receipt->key, &id, &part))
+    if (!send_key_read(receipt->key, &parts))
         return -1;
-    return db_exec(tx, "UPDATE messages SET state = $1 WHERE id = $2", DB_ARGS(db_int(receipt->state), db_int(id)),
-                   err) < 0 ? -1 : 0;
+    return db_exec(tx, "UPDATE messages SET state = $1 WHERE id = $2", DB_ARGS(db_int(receipt->state),
+                   db_int(parts.message_id)), err) < 0 ? -1 : 0;
 }
 
 struct permuting {
