@@ -1,6 +1,7 @@
 #include "api/feed.h"
 #include "api/guard.h"
 #include "api/openapi.h"
+#include "api/push.h"
 #include "api/state.h"
 #include "base/arena.h"
 #include "net/pool.h"
@@ -31,6 +32,7 @@ struct api *api_open(struct hub *hub, struct err *err)
     api->slow = pool_new(&slow);
     api->guard = guard_new();
     api->feed = feed_new(hub);
+    api->push = push_new(hub);
     return api;
 }
 
@@ -52,12 +54,19 @@ static bool wait_for_calls(struct api *api)
     return true;
 }
 
+void api_stop(struct api *api)
+{
+    if (api)
+        push_stop(api->push);
+}
+
 bool api_close(struct api *api)
 {
     if (!api)
         return true;
     if (!wait_for_calls(api))
         return false;
+    push_free(api->push);
     pool_free(api->slow);
     feed_free(api->feed);
     guard_free(api->guard);

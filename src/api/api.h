@@ -4,6 +4,7 @@
  *     api = api_open(&hub, &err);                 options.respond = api_respond; options.arg = api;
  *     server = http_start(&options, &err);        api_serve(api, server);
  *     ...
+ *     api_stop(api);
  *     http_stop(server, LIMIT_SHUTDOWN_MS);
  *     api_close(api);
  *     hub_close(&hub); */
@@ -21,6 +22,9 @@ struct api *api_open(struct hub *hub, struct err *err);
 
 /* Tell which server it answers for, for /metrics. */
 void api_serve(struct api *api, struct http_server *server);
+
+/* Before the server stops: end what waits for something to happen. NULL is fine. */
+void api_stop(struct api *api);
 
 /* After the server has stopped. NULL is fine. False: a call still runs and uses the hub; nothing was freed: end the
  * process without hub_close. */

@@ -1,6 +1,7 @@
 #include "api/ingress.h"
 
 #include "api/guard.h"
+#include "api/push.h"
 #include "api/state.h"
 #include "base/arena.h"
 #include "base/clock.h"
@@ -8,6 +9,7 @@
 #include "base/log.h"
 #include "core/channel.h"
 #include "core/inbox.h"
+#include "core/offer.h"
 #include "core/tenant.h"
 
 #include <string.h>
@@ -73,9 +75,35 @@ static int park(struct delivery *delivery, const char *reason, struct err *err)
     return inbox_park(call->hub, &parked, err);
 }
 
-/* On a worker again: some of the events could not be stored. The rest is; the whole request is kept with the
- * reason. */
-static enum op_done finish_refused(struct op_call *call, struct err *err)
+/* The far side asks for what is to be sent: claim it, and let the driver render it into the answer. */
+static int offer(struct delivery *delivery, struct err *err)
+{
+    struct op_call *call = delivery->call;
+    const struct channel *channel = &delivery->channel;
+    struct offer taken = { .arena = call->arena, .channel = channel, .wanted = delivery->reply.offers };
+
+    if (offer_take(call->hub, &taken, err) || channel->driver->offer(channel, taken.jobs, taken.count,
+                                                                    &delivery->reply, err) < 0)
+        return -1;
+    fill_reply(call, &delivery->reply);
+    return 0;
+}
+
+/* The answer, when the events are stored. */
+static enum op_done answer(struct delivery *delivery, struct err *err)
+{
+    const struct channel *channel = &delivery->channel;
+
+    if (delivery->reply.push)
+        return push_open(delivery->call->api->push, delivery->call, channel, delivery->reply.push, err);
+    if (delivery->reply.offers > 0 && channel->driver->offer && offer(delivery, err) < 0)
+        return OP_FAILED;
+    return OP_DONE;
+}
+
+/* On a worker again: something is to be claimed, or some of the events could not be stored. The rest is; the whole
+ * request is kept with the reason. */
+static enum op_done finish_slowly(struct op_call *call, struct err *err)
 {
     struct delivery *delivery = call->later;
 
@@ -86,7 +114,7 @@ static enum op_done finish_refused(struct op_call *call, struct err *err)
             return OP_FAILED;
         break;
     }
-    return OP_DONE;
+    return answer(delivery, err);
 }
 
 /* On the writer's thread, after the commit or the refusal. */
@@ -101,8 +129,8 @@ static void stored(struct db_write_item *item)
     }
     for (size_t i = 0; i < delivery->write.count; i++)
         refused = refused || delivery->write.results[i].outcome == INBOX_REFUSED;
-    if (refused)
-        op_slow(delivery->call, finish_refused);
+    if (refused || delivery->reply.offers > 0 || delivery->reply.push)
+        op_slow(delivery->call, finish_slowly);
     else
         op_finish(delivery->call, NULL);
 }
@@ -178,7 +206,7 @@ static enum op_done end(struct delivery *delivery, int received, struct err *err
         return OP_DONE;
     }
     fill_reply(call, &delivery->reply);
-    return delivery->events.count == 0 ? OP_DONE : store(delivery, err);
+    return delivery->events.count == 0 ? answer(delivery, err) : store(delivery, err);
 }
 
 enum op_done ingress_receive(struct op_call *call, struct err *err)

@@ -10,6 +10,7 @@
 struct feed;
 struct guard;
 struct pool;
+struct push;
 
 struct api {
     struct hub *hub;
@@ -19,6 +20,7 @@ struct api {
     struct str openapi;
     struct pool *slow;                  /* for op_slow */
     struct feed *feed;                  /* event streams */
+    struct push *push;                  /* what phones and bridges wait for */
     struct guard *guard;                /* against guessing */
     _Atomic int64_t calls;              /* begun and not ended: they use what api_close frees */
     _Atomic int64_t answers[6];         /* of what led to no operation, by hundreds of the status */

@@ -162,6 +162,7 @@ static void close_all(struct serving *serving)
 {
     int64_t until_us = clock_mono_us() + STOP_MS * INT64_C(1000), left_ms;
 
+    api_stop(serving->api);
     if (serving->server)
         http_stop(serving->server, STOP_MS / 2);
     left_ms = (until_us - clock_mono_us()) / 1000;
