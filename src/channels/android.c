@@ -19,6 +19,11 @@ static const struct field settings[] = {
     { "password", FIELD_TEXT, FIELD_SECRET, "Password shown in the app, for base_url.", 1, 200 },
     { "signing_key", FIELD_TEXT, FIELD_SECRET,
       "Signing key of the app's webhooks (Settings, Webhooks).", 1, 200 },
+    { "server_token", FIELD_TEXT, FIELD_SECRET,
+      "Makes the hub the app's private server: the phone fetches what is to be sent. Enter the same text in the app as "
+      "private token.", 12, 200 },
+    { "server_url", FIELD_URL, 0, "How the phone reaches the hub, for the webhooks it is told to call; absent: as it "
+      "asks.", 0, 0, NULL, NULL, NULL, "https://hub.example.com" },
     { "forwarder_key", FIELD_TEXT, FIELD_SECRET,
       "What httpSMS and textbee send as API key, textbee's server and "
       "SmsForwarder sign with. Absent: they are refused.",
@@ -165,6 +170,8 @@ static int android_receive(const struct channel *channel, const struct webhook *
 {
     const struct http_request *request = webhook->request;
 
+    if (phone_is_server(webhook->path))
+        return phone_server(channel, webhook, events, reply, err);
     if (str_starts(webhook->path, "/v1/"))
         return phone_httpsms(channel, webhook, events, reply, err);
     if (webhook->path.len && memmem(webhook->path.data, webhook->path.len, "/gateway/devices", 16))
@@ -174,6 +181,18 @@ static int android_receive(const struct channel *channel, const struct webhook *
     if (http_header(request, "X-Signature").data)
         return phone_textbee_server(channel, webhook, events, reply, err);
     return phone_smsforwarder(channel, webhook, events, reply, err);
+}
+
+static bool android_pulls(const struct channel *channel)
+{
+    return channel_text(channel, "server_token") && !channel_text(channel, "base_url");
+}
+
+static int android_offer(const struct channel *channel, const struct send_job *jobs, size_t count,
+                         struct webhook_reply *reply, struct err *err)
+{
+    (void)err;
+    return phone_offer(channel, jobs, count, reply);
 }
 
 /* --- Probing ---------------------------------------------------------------------------------- */
@@ -245,7 +264,14 @@ static int android_probe(const struct channel *channel, struct exchange *exchang
 
     json_bool_at(report->json, "can_receive",
                  channel_text(channel, "signing_key") || channel_text(channel, "forwarder_key"));
-    json_bool_at(report->json, "can_send", channel_text(channel, "base_url") != NULL);
+    json_bool_at(report->json, "can_send", channel_text(channel, "base_url") != NULL
+                 || channel_text(channel, "server_token") != NULL);
+    if (android_pulls(channel)) {
+        report->summary = str_c(arena_printf(report->arena, "The phone fetches its messages here. Server address for "
+            "the app: <this hub's address>/hooks/%s/mobile/v1%s", channel->hook,
+            channel_text(channel, "signing_key") ? "" : ". Set signing_key too: without it nothing is received."));
+        return 0;
+    }
     if (!channel_text(channel, "base_url")) {
         report->summary = STR("The channel only receives: no base_url is set.");
         return 0;
@@ -278,6 +304,8 @@ const struct channel_driver channel_android = {
     .limits = { .per_hour = 60 }, /* Android stops an app at about 30 in 30 minutes */
     .send = android_send,
     .receive = android_receive,
+    .pulls = android_pulls,
+    .offer = android_offer,
     .lookup = android_lookup,
     .probe = android_probe,
 };

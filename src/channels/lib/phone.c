@@ -241,6 +241,8 @@ int phone_add_receipt(const struct phone_receipt *receipt, struct events *events
 
     if (!receipt->id.len)
         return err_set(err, ERR_MALFORMED, "The receipt names no message.");
+    if (str_starts(receipt->id, "msg_"))
+        event.key = receipt->id;        /* our own token is the app's id */
     clock_parse(receipt->at, &event.provider_ms, &offset_min);
     event.offset_min = offset_min;
     if (receipt->segments > 0 && receipt->segments <= LIMIT_SEGMENTS_PER_PART)

@@ -14,6 +14,14 @@ struct json;
 int phone_smsgate(const struct channel *channel, const struct webhook *webhook,
                   struct events *events, struct webhook_reply *reply, struct err *err);
 
+/* The same app with the hub as its private server: the calls below /mobile/v1, by `server_token`. And what is to be sent,
+ * as its GET /message is answered; 0. */
+bool phone_is_server(struct str path);
+int phone_server(const struct channel *channel, const struct webhook *webhook,
+                 struct events *events, struct webhook_reply *reply, struct err *err);
+int phone_offer(const struct channel *channel, const struct send_job *jobs, size_t count,
+                struct webhook_reply *reply);
+
 /* httpSMS: the calls of its phone app below /v1/, x-api-key = `forwarder_key`. */
 int phone_httpsms(const struct channel *channel, const struct webhook *webhook,
                   struct events *events, struct webhook_reply *reply, struct err *err);
