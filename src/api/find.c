@@ -117,7 +117,7 @@ static bool may_send(const struct channel_row *row)
 {
     const struct channel_driver *driver = channel_driver_find(row->kind);
 
-    return row->state == CHANNEL_ENABLED && driver && driver->send;
+    return row->state == CHANNEL_ENABLED && channel_sends(driver);
 }
 
 int find_channel_out(struct op_call *call, struct channel *out, struct err *err)

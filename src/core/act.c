@@ -111,7 +111,7 @@ static int check(const struct act *act, const struct target *target, struct err 
 
     if (message->times.deleted_ms)
         return err_set(err, ERR_CONFLICT, "The message was deleted.");
-    if (!target->driver || !target->driver->send || !(target->driver->can & abilities[act->act]))
+    if (!channel_sends(target->driver) || !(target->driver->can & abilities[act->act]))
         return refuse(act, target, cannot[act->act], err);
     if (target->channel_state != 0) {
         err_set(err, ERR_CONFLICT, "The channel \"%.*s\" is disabled.", STR_FMT(target->channel_name));

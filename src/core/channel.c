@@ -36,6 +36,11 @@ static _Atomic int64_t quiet_until_us;
 static unsigned char install_key[SIGN_KEY_BYTES];
 static char install_url[LIMIT_URL_BYTES];
 
+bool channel_sends(const struct channel_driver *driver)
+{
+    return driver && (driver->send || driver->pulls);
+}
+
 const struct channel_driver *channel_driver_find(struct str kind)
 {
     for (const struct channel_driver *const *driver = channel_drivers; *driver; driver++)

@@ -14,6 +14,9 @@ struct db_session;
 extern const struct channel_driver *const channel_drivers[];
 const struct channel_driver *channel_driver_find(struct str kind);
 
+/* Can anything go out: sent by the hub, or fetched by the far side? NULL: no. */
+bool channel_sends(const struct channel_driver *driver);
+
 /* The columns of the table `channels`: of struct channel_row (core/channel_row.h). */
 extern const struct column channel_columns[];
 

@@ -59,7 +59,7 @@ static int check_channel(const struct outbox_route *route, const struct outbox_r
 {
     const struct channel *channel = &route->channel;
 
-    if (!channel->driver || !channel->driver->send) {
+    if (!channel_sends(channel->driver)) {
         err_set(err, ERR_CONFLICT, "The channel \"%s\" cannot send.", channel->name);
         return err_hint(err, "Choose a channel that can: message-hub channels lists them.");
     }

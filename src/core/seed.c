@@ -59,7 +59,7 @@ static bool needs_nothing(const struct channel_driver *driver)
     for (const struct field *field = driver->settings; field->name; field++)
         if (field->flags & FIELD_REQUIRED)
             return false;
-    return driver->send != NULL;
+    return channel_sends(driver);
 }
 
 static int add_channel(struct seeding *seeding, const struct channel_driver *driver,

@@ -202,7 +202,7 @@ static void put_kind(struct json_writer *out, const struct channel_driver *drive
     json_cstr_at(out, "kind", driver->kind);
     json_cstr_at(out, "title", driver->title);
     json_cstr_at(out, "about", driver->about);
-    json_bool_at(out, "sends", driver->send != NULL);
+    json_bool_at(out, "sends", channel_sends(driver));
     json_bool_at(out, "receives", driver->receive || driver->poll);
     json_key(out, "can");
     json_array_begin(out);
