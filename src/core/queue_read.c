@@ -4,7 +4,7 @@
 #include "core/act.h"
 #include "core/optout.h"
 
-/* Of the jobs `j`, that are named behind it. */
+/* Of the jobs `j`, that are named behind it. What a far side fetches is claimed for it alone, the rest for workers. */
 #define SELECT_SENDS \
     "SELECT j.id, j.attempt, j.failures, j.part, j.message_id, m.tenant_id, m.conversation_id, " \
     "m.contact_id, m.state, m.parts, m.origin, m.expires_ms, m.received_ms, m.address, m.text, " \
@@ -22,7 +22,8 @@
 
 static const char heads_sql[] = SELECT_SENDS
     "(SELECT id, attempt, failures, part, message_id, act_id, rank_ms FROM jobs WHERE kind = 1 AND head = 1 "
-    "AND state = 0 AND channel_id = $1 ORDER BY rank_ms LIMIT $2 FOR UPDATE SKIP LOCKED) j" JOIN_SENDS;
+    "AND state = 0 AND channel_id = $1 AND (SELECT c.pulls FROM channels c WHERE c.id = $1) = $2 ORDER BY rank_ms "
+    "LIMIT $3 FOR UPDATE SKIP LOCKED) j" JOIN_SENDS;
 
 static const char offered_sql[] = SELECT_SENDS
     "(SELECT id, attempt, failures, part, message_id, act_id, rank_ms FROM jobs WHERE kind = 1 AND state = 1 "
@@ -128,7 +129,8 @@ static void read_all(const struct queue_claim *claim, const struct db_rows *rows
 int queue_read_heads(struct db_session *tx, struct queue_claim *claim, const struct queue_order *order,
                      struct queue_send *out, struct err *err)
 {
-    struct db_rows *rows = db_query(tx, heads_sql, DB_ARGS(db_int(order->channel_id), db_int(order->slots)), err);
+    struct db_rows *rows = db_query(tx, heads_sql, DB_ARGS(db_int(order->channel_id),
+        db_int(claim->offer_ms > 0), db_int(order->slots)), err);
     int more;
 
     claim->read = 0;
