@@ -68,10 +68,15 @@ function keep(spool, event) {
 function listen(spool) {
     socket.ev.on('creds.update', () => session.saveCreds().catch((error) =>
         log.error({ error: error.message }, 'the session was not stored')));
-    socket.ev.on('messages.upsert', ({ messages }) => {
-        for (const message of messages)     // "append" as well: what was sent while we were away
-            keep(spool, eventOf(message, false));
-    });
+    // The receipt has gone out already, and listeners hear of a message only after the library has stored keys, which
+    // waits for the hub: so it is kept at the moment that it is told.
+    const { emit } = socket.ev;
+    socket.ev.emit = (name, data) => {
+        if (name === 'messages.upsert')
+            for (const message of data.messages)    // "append" as well: what was sent while we were away
+                keep(spool, eventOf(message, false));
+        return emit(name, data);
+    };
     socket.ev.on('messaging-history.set', ({ messages }) => {
         for (const message of messages)
             keep(spool, eventOf(message, true));
