@@ -50,6 +50,7 @@ class World:
             self.post(API + "/channels", {"kind": "baileys", "name": name})
             self.bridge = self.post(API + "/devices", {"name": "bridge", "channel": name})["token"]
             self.hub.call("PUT", API + "/bridge/state/creds", {"value": "aGVsbG8="}, key=self.bridge)
+            self.hub.call("POST", f"{API}/channels/{urllib.parse.quote(name)}/disable", {}, key=self.token)
         return self.bridge
 
     def post(self, path, body):
