@@ -25,7 +25,7 @@ class Phone:
         self.drop = 0.0                 # how often the answer to a report is lost
         self.fail_next = None           # the next SMS fails with this reason
         self.silent = False             # takes messages and never says what became of them
-        self.stopping = False
+        self.stopping, self.lock = False, threading.Lock()
 
     def call(self, method, path, body=None, token=None, headers=None):
         sent = {"Authorization": f"Bearer {token or self.token}", "Content-Type": "application/json"}
@@ -75,6 +75,10 @@ class Phone:
 
     def round(self):
         """What the app does when it is woken: pull, send what it does not know, report."""
+        with self.lock:
+            return self.pull()
+
+    def pull(self):
         try:
             status, messages = self.call("GET", self.base + "/message")
         except OSError:
@@ -190,7 +194,7 @@ def main():
         time.sleep(0.2)
         hub.kill()
         hub.start()
-        until(lambda: all(state(hub, one) in ("sent", "delivered") for one in ids) or phone.report(), 15)
+        until(lambda: all(state(hub, one) in ("sent", "delivered") for one in ids) or (phone.round() and False), 25)
         counts = [[text for _, _, text in phone.ledger].count(f"load {i}") for i in range(60)]
         check("nothing is lost or doubled over lost answers and a killed hub", counts == [1] * 60 and
               all(state(hub, one) == "sent" for one in ids), counts, [state(hub, one) for one in ids])
