@@ -129,13 +129,12 @@ enum op_done push_open(struct push *push, struct op_call *call, const struct cha
     return OP_LATER;
 }
 
-enum op_done push_wait(struct push *push, struct op_call *call, const struct channel *channel, int timeout_ms,
-                       enum op_done (*run)(struct op_call *call, struct err *err), struct err *err)
+enum op_done push_wait(struct push *push, struct op_call *call, const struct push_wish *wish, struct err *err)
 {
-    struct line *line = line_new(channel, timeout_ms);
+    struct line *line = line_new(wish->channel, wish->timeout_ms);
 
     line->call = call;
-    line->run = run;
+    line->run = wish->run;
     if (join(push, line))
         return OP_LATER;
     line_free(line);

@@ -11,22 +11,26 @@ struct push;
 #define PUSH_MAX 2000               /* that listen or wait at once; and of one channel */
 #define PUSH_CHANNEL_MAX 16
 
-/* Start the thread (none with hub->manual); end all that wait, for the moment before the server stops; and free, when no
- * socket is left. NULL is fine for the last two. */
+/* Start the thread (none with hub->manual); end all that wait, for the moment before the server stops; and free, when
+ * no socket is left. NULL is fine for the last two. */
 struct push *push_new(struct hub *hub);
 void push_stop(struct push *push);
 void push_free(struct push *push);
 
-/* Keep the call's answer open as server-sent events: `retry`, then an event `name` whenever something new waits, and once
- * a minute while it still does, and a comment each minute. It ends after an hour; the client comes back. OP_LATER, or
- * OP_FAILED (ERR_UNAVAILABLE: too many). */
+/* Keep the call's answer open as server-sent events: `retry`, then an event `name` whenever something new waits, and
+ * once a minute while it still does, and a comment each minute. It ends after an hour; the client comes back.
+ * OP_LATER, or OP_FAILED (ERR_UNAVAILABLE: too many). */
 enum op_done push_open(struct push *push, struct op_call *call, const struct channel *channel, const char *name,
                        struct err *err);
 
 /* Run the rest of the call on a worker when something waits, or after `timeout_ms`, or when the hub stops. OP_LATER, or
  * OP_FAILED. */
-enum op_done push_wait(struct push *push, struct op_call *call, const struct channel *channel, int timeout_ms,
-                       enum op_done (*run)(struct op_call *call, struct err *err), struct err *err);
+struct push_wish {
+    const struct channel *channel;
+    int timeout_ms;
+    enum op_done (*run)(struct op_call *call, struct err *err);
+};
+enum op_done push_wait(struct push *push, struct op_call *call, const struct push_wish *wish, struct err *err);
 
 /* One round; returns the wait until the next, in ms. */
 int push_step(struct push *push);

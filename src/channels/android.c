@@ -22,7 +22,8 @@ static const struct field settings[] = {
     { "server_token", FIELD_TEXT, FIELD_SECRET,
       "Makes the hub the app's private server: the phone fetches what is to be sent. Enter the same text in the app as "
       "private token.", 12, 200 },
-    { "server_url", FIELD_URL, 0, "How the phone reaches the hub, for the webhooks it is told to call; absent: as it "
+    { "server_url", FIELD_URL, 0, "How the phone reaches the hub, for the webhooks it is told to call; absent: "
+      "the hub's public URL, or as it "
       "asks.", 0, 0, NULL, NULL, NULL, "https://hub.example.com" },
     { "forwarder_key", FIELD_TEXT, FIELD_SECRET,
       "What httpSMS and textbee send as API key, textbee's server and "

@@ -1,14 +1,10 @@
-/* baileys.c - WhatsApp as a linked device, through the bridge in bridges/whatsapp-baileys: the hub hands over what is to be
- * sent and takes in what comes (docs/bridges.md). The settings are the bridge's, which reads them from here. */
+/* baileys.c - WhatsApp as a linked device, through the bridge in bridges/whatsapp-baileys: the hub hands over what is
+ * to be sent and takes in what comes (docs/bridges.md). */
 #include "base/arena.h"
 #include "base/json.h"
 #include "core/channel.h"
 
-static const struct field settings[] = {
-    { "phone", FIELD_TEXT, 0, "The account's number in digits: the bridge then asks for a pairing code to type instead of "
-      "a QR code.", 6, 20, NULL, NULL, NULL, "15550001234" },
-    { 0 }
-};
+static const struct field settings[] = { { 0 } };
 
 static bool baileys_pulls(const struct channel *channel)
 {
@@ -22,7 +18,8 @@ static int baileys_probe(const struct channel *channel, struct exchange *exchang
     (void)exchange;
     (void)err;
     json_bool_at(report->json, "bridge_needed", true);
-    report->summary = str_c(arena_printf(report->arena, "The bridge speaks for this channel: `message-hub channels pair "
+    report->summary = str_c(arena_printf(report->arena, "The bridge speaks for this channel: "
+                                         "`message-hub channels pair "
                                          "%s` shows its state and what pairs it.", channel->name));
     return 0;
 }

@@ -1,5 +1,5 @@
-/* bridge.h - programs that speak for a channel whose protocol the hub does not speak itself: what one says of itself, and
- * what it keeps here between its starts (its session), sealed. */
+/* bridge.h - programs that speak for a channel whose protocol the hub does not speak itself: what one says of itself,
+ * and what it keeps here between its starts (its session), sealed. */
 #pragma once
 
 #include "core/hub.h"
@@ -13,8 +13,8 @@ struct bridge_value {
     struct str name, value;             /* value absent: it is to be removed */
 };
 
-/* Read those whose name begins with `prefix` and follows `after`, in order of name, at most `limit`; or, with `name`, that
- * one. Stops before BRIDGE_ANSWER_BYTES. In the arena. */
+/* Read those whose name begins with `prefix` and follows `after`, in order of name, at most `limit`; or, with `name`,
+ * that one. Stops before BRIDGE_ANSWER_BYTES. In the arena. */
 struct bridge_page {
     int64_t tenant_id, channel_id;
     struct str prefix, after, name;

@@ -235,7 +235,8 @@ static int apply(struct db_session *tx, struct target *target, const struct rece
                  bool *news, struct err *err)
 {
     enum message_state state = (enum message_state)target->message.state;
-    int to = target->is_old && receipt->state == MESSAGE_FAILED ? NOTHING : receipt_may_say(receipt->state) ? whole_state(tx, target, receipt, news, err) : NOTHING;
+    int to = target->is_old && receipt->state == MESSAGE_FAILED ? NOTHING : receipt_may_say(receipt->state) ?
+        whole_state(tx, target, receipt, news, err) : NOTHING;
 
     if (to < 0 || to == NOTHING)
         return to < 0 ? -1 : 0;

@@ -77,7 +77,8 @@ void message_json(struct json_writer *writer, const struct message *message);
  * Beside DESIGN.md's arrows a failed message may be queued again, which only a person asks for. */
 bool message_may(enum message_direction direction, enum message_state from, enum message_state to);
 
-/* What a far side knows by the message's key has failed for good: its next try has another key (core/send_key.h). 0, -1. */
+/* What a far side knows by the message's key has failed for good: its next try has another key
+ * (core/send_key.h). 0, -1. */
 int message_renew_key(struct db_session *tx, int64_t message_id, struct err *err);
 
 /* What else changes with a state: times, the error, the provider's id. Absent slices leave the

@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/id.h"
+#include "core/queue_lane.h"
 #include "core/queue_read.h"
 #include "core/send.h"
 #include "core/send_key.h"

@@ -11,7 +11,8 @@
 #define OFFER_MS (15 * 60 * 1000)
 #define OFFER_MAX 100               /* handed over at once, and claimed and not settled */
 
-/* What one channel's far side is told: first what it was told before and did not settle, then up to `wanted` new ones. */
+/* What one channel's far side is told: first what it was told before and did not settle, then up to `wanted` new
+ * ones. */
 struct offer {
     struct arena *arena;
     const struct channel *channel;
@@ -31,8 +32,8 @@ struct offer_result {
     int retry_after_s;
 };
 
-/* Inside a write transaction: end the job that was offered under this key; the lane goes on. 1 and `*message_id` (may be
- * NULL; 0 for an act); 0 nothing of that key is offered (any more); -1. */
+/* Inside a write transaction: end the job that was offered under this key; the lane goes on. 1 and `*message_id` (may
+ * be NULL; 0 for an act); 0 nothing of that key is offered (any more); -1. */
 int offer_settle(struct db_session *tx, const struct offer_result *result, int64_t *message_id, struct err *err);
 
 /* The same for a receipt: sent, delivered and read say that it went out. */

@@ -95,8 +95,7 @@ struct queue_claim {
     int64_t now_ms, first_attempt_id;
     int64_t offer_ms;               /* claimed to be offered (core/offer.h), for so long; 0: to be sent */
     struct queue_send *sends;       /* out */
-    size_t read;                    /* the claim's own */
-    size_t count;
+    size_t count, read;             /* read: the claim's own */
 };
 extern const struct db_kind queue_claim_kind;
 
@@ -119,8 +118,7 @@ enum queue_end {
     QUEUE_NEXT_PART         /* this part is done, the next one starts */
 };
 
-/* The grouped finish of one claimed send: attempt row, message, job, lane, breaker and log
- * lines. */
+/* The grouped finish of one claimed send: attempt row, message, job, lane, breaker and log lines. */
 struct queue_finish {
     struct db_write_item item;      /* first; kind is queue_finish_kind */
     const struct queue_send *send;
@@ -145,9 +143,6 @@ struct queue_finish {
     bool done;                      /* out: false: the lease was lost, nothing was written */
 };
 extern const struct db_kind queue_finish_kind;
-
-/* The same inside a transaction that already runs. */
-int queue_finish_in(struct db_session *tx, struct queue_finish *finish, struct err *err);
 
 /* --- Lanes and leases ------------------------------------------------------------------------- */
 

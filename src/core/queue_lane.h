@@ -12,13 +12,17 @@ int queue_lock_lanes(struct db_session *tx, const int64_t *lanes, size_t count, 
  * An ordinary transaction of up to 500 jobs. Returns how many. */
 int queue_join(struct hub *hub, struct err *err);
 
+/* Finish a claimed send inside a transaction that already runs: what queue_finish_kind does. 0, -1. */
+int queue_finish_in(struct db_session *tx, struct queue_finish *finish, struct err *err);
+
 /* Renew the leases of these jobs (id, attempt) that this node still holds. */
 struct queue_held {
     int64_t job_id, attempt;
 };
 int queue_heartbeat(struct db *db, const struct queue_held *held, size_t count, struct err *err);
 
-/* Let the leases of all other nodes run out now; not of what was offered to a far side, which still has it. For the start of the only hub of a database. */
+/* Let the leases of all other nodes run out now; not of what was offered to a far side, which still has it. For
+ * the start of the only hub of a database. */
 int queue_orphan(struct hub *hub, struct err *err);
 
 /* Jobs of a kind whose lease ran out, oldest first, read only. Sends come as queue_send: what the

@@ -12,7 +12,8 @@
     "CASE WHEN m.address = k.address THEN NULL ELSE (SELECT COALESCE(i.address_given, i.address) FROM identities i " \
     "WHERE i.tenant_id = m.tenant_id AND i.channel_id = m.channel_id AND i.address = m.address " \
     "AND i.contact_id = k.id) END, a.id, a.act, a.text, a.state, m.external_id, CASE WHEN a.id IS NOT NULL THEN " \
-    "(SELECT v.peer FROM conversations v WHERE v.id = a.conversation_id AND v.is_group = 1) WHEN m.contact_id IS NULL " \
+    "(SELECT v.peer FROM conversations v WHERE v.id = a.conversation_id AND v.is_group = 1) WHEN m.contact_id IS " \
+    "NULL " \
     "THEN m.address END, m.generation FROM "
 
 #define JOIN_SENDS \

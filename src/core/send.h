@@ -11,8 +11,8 @@
  * database did not take the result, the lease runs out and the message becomes unknown. */
 int send_run(struct hub *hub, const struct queue_send *send, struct err *err);
 
-/* What the far side of `channel` is told of a claimed send; `job` holds its arena already. 1; 0 it cannot be offered and
- * was ended; -1. */
+/* What the far side of `channel` is told of a claimed send; `job` holds its arena already. 1; 0 it cannot be offered
+ * and was ended; -1. */
 struct channel;
 struct send_job;
 int send_offer(struct hub *hub, const struct channel *channel, const struct queue_send *send, struct send_job *job,

@@ -96,7 +96,7 @@ static void check_facts(const struct channel_driver *driver, const struct cases 
     for (const struct field *field = driver->settings; field && field->name; field++)
         if (!field->help || !*field->help)
             test_problem("setting %s has no help", field->name);
-    if (driver->can & CHANNEL_CAN_TEXT && !driver->send)
+    if (driver->can & CHANNEL_CAN_TEXT && !driver->send && !driver->pulls)
         test_problem("CHANNEL_CAN_TEXT without send");
     test_end();
     for (int call = CALL_SEND; call < CALLS; call++) {

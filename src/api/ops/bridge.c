@@ -1,5 +1,6 @@
-/* bridge.c - what a bridge calls: a program that speaks for one channel, with the key of a device that is bound to it. It
- * fetches what is to be sent, says what became of it, hands in what came, keeps its session here and says how it is. */
+/* bridge.c - what a bridge calls: a program that speaks for one channel, with the key of a device that is bound to
+ * it. It fetches what is to be sent, says what became of it, hands in what came, keeps its session here and says how
+ * it is. */
 #include "api/find.h"
 #include "api/push.h"
 #include "api/state.h"
@@ -98,13 +99,13 @@ struct fetching {
 static enum op_done hand_over(struct op_call *call, struct err *err)
 {
     struct fetching *fetching = call->later;
-    int wait_ms = (int)field_number(&call->in, "wait", 0) * 1000;
+    const struct push_wish wish = { &fetching->channel, (int)field_number(&call->in, "wait", 0) * 1000, hand_over };
 
     if (offer_take(call->hub, &fetching->offer, err))
         return OP_FAILED;
-    if (fetching->offer.count == 0 && wait_ms > 0 && !fetching->waited) {
+    if (fetching->offer.count == 0 && wish.timeout_ms > 0 && !fetching->waited) {
         fetching->waited = true;
-        return push_wait(call->api->push, call, &fetching->channel, wait_ms, hand_over, err);
+        return push_wait(call->api->push, call, &wish, err);
     }
     json_object_begin(&call->out);
     json_key(&call->out, "items");
@@ -286,7 +287,8 @@ static enum op_done take_events(struct op_call *call, struct err *err)
 
 /* --- The table ------------------------------------------------------------------------------------- */
 
-#define CHANNEL { "channel", FIELD_TEXT, 0, "Name or id of the channel; absent: the one that the key's device is bound " \
+#define CHANNEL { "channel", FIELD_TEXT, 0, "Name or id of the channel; absent: the one that the key's device is " \
+  "bound " \
     "to.", 1, LIMIT_NAME_BYTES }
 #define KEY(help) { "key", FIELD_TEXT, 0, help, 1, KEY_BYTES, NULL, NULL, NULL, "msg_0123456789abc-0" }
 
@@ -316,7 +318,8 @@ static const struct field job_shape[] = {
     { 0 }
 };
 static const struct field outbox_shape[] = {
-    { "items", FIELD_LIST, FIELD_REQUIRED, "What to send, each lane's first; with what was handed over before and is not "
+    { "items", FIELD_LIST, FIELD_REQUIRED, "What to send, each lane's first; with what was handed over before and "
+      "is not "
       "settled.", 0, OFFER_MAX, NULL, NULL, job_shape }, { 0 }
 };
 static const struct field receipt_item[] = {
@@ -336,9 +339,11 @@ static const struct field receipts_fields[] = {
     CHANNEL, { 0 }
 };
 static const struct field event_item[] = {
-    { "kind", FIELD_ENUM, 0, "What it is; own: written by the account's owner elsewhere; moved: `from` is now at `text`.",
+    { "kind", FIELD_ENUM, 0, "What it is; own: written by the account's owner elsewhere; moved: `from` is now at "
+      "`text`.",
       0, 0, "message|own|edit|delete|reaction|moved", "message" },
-    { "id", FIELD_TEXT, FIELD_REQUIRED, "The provider's id of the message.", 1, LIMIT_EXTERNAL_ID_BYTES, NULL, NULL, NULL,
+    { "id", FIELD_TEXT, FIELD_REQUIRED, "The provider's id of the message.", 1, LIMIT_EXTERNAL_ID_BYTES, NULL,
+      NULL, NULL,
       "3EB0C767D26A1D8A4C8E" },
     { "from", FIELD_TEXT, FIELD_PERSONAL, "Who wrote it; own: to whom.", 1, LIMIT_ADDRESS_BYTES },
     { "aliases", FIELD_TEXTS, FIELD_PERSONAL, "Further addresses of the same contact.", 0, CHANNEL_ALIASES },

@@ -173,7 +173,8 @@ static enum op_done ask(struct op_call *call, struct err *err)
 /* --- The table -------------------------------------------------------------------------------------- */
 
 #define NAME(flags) { "name", FIELD_TEXT, flags, "What it is called.", 1, LIMIT_NAME_BYTES, NULL, NULL, NULL, "creds" }
-#define VALUE { "value", FIELD_TEXT, FIELD_NULLABLE | FIELD_SECRET, "The bytes in base64; null removes.", 0, BASE64_BYTES, \
+#define VALUE { "value", FIELD_TEXT, FIELD_NULLABLE | FIELD_SECRET, "The bytes in base64; null removes.", 0, \
+    BASE64_BYTES, \
     NULL, NULL, NULL, "aGVsbG8=" }
 
 static const struct field list_fields[] = {
@@ -192,11 +193,13 @@ static const struct field many_fields[] = {
 };
 static const struct field value_shape[] = { NAME(0), VALUE, { 0 } };
 static const struct field values_shape[] = {
-    { "items", FIELD_LIST, FIELD_REQUIRED, "In order of name; the end is reached when there are none.", 0, LIMIT_PAGE_MAX,
+    { "items", FIELD_LIST, FIELD_REQUIRED, "In order of name; the end is reached when there are none.", 0,
+      LIMIT_PAGE_MAX,
       NULL, NULL, value_shape }, { 0 }
 };
 static const struct field status_fields[] = {
-    { "state", FIELD_TEXT, FIELD_REQUIRED, "A word: starting, pairing, open, waiting, stopped.", 1, 40, NULL, NULL, NULL,
+    { "state", FIELD_TEXT, FIELD_REQUIRED, "A word: starting, pairing, open, waiting, stopped.", 1, 40, NULL,
+      NULL, NULL,
       "open" },
     { "code", FIELD_TEXT, 0, "What pairs it now: the text of a QR code, or letters to type.", 1, 2000 },
     { "error", FIELD_TEXT, 0, "What went wrong last, and what to do.", 1, LIMIT_DETAIL_BYTES },
@@ -207,7 +210,8 @@ static const struct field pair_fields[] = {
 };
 static const struct field pair_shape[] = {
     { "state", FIELD_TEXT, FIELD_REQUIRED, "What the bridge said of itself." },
-    { "code", FIELD_TEXT, FIELD_REQUIRED | FIELD_NULLABLE, "The text of the QR code, or the letters to type.", 0, 2000 },
+    { "code", FIELD_TEXT, FIELD_REQUIRED | FIELD_NULLABLE, "The text of the QR code, or the letters to type.", 0,
+      2000 },
     { "error", FIELD_TEXT, FIELD_REQUIRED | FIELD_NULLABLE, "What went wrong last.", 0, LIMIT_DETAIL_BYTES },
     { "seen_at", FIELD_TIME, FIELD_REQUIRED | FIELD_NULLABLE, "When it said so." },
     { 0 }
@@ -227,9 +231,11 @@ static const struct op ops[] = {
       .summary = "Keep one thing for a bridge.", .fields = put_fields, .flags = OP_EMPTY },
     { .name = "bridge.state_remove", .method = HTTP_DELETE, .path = ITEM, .scope = SCOPE_RECEIVE, .run = remove_one,
       .summary = "Forget one thing that a bridge kept.", .fields = name_fields, .flags = OP_EMPTY },
-    { .name = "bridge.status", .method = HTTP_POST, .path = "/api/v1/bridge/status", .scope = SCOPE_RECEIVE, .run = tell,
+    { .name = "bridge.status", .method = HTTP_POST, .path = "/api/v1/bridge/status", .scope = SCOPE_RECEIVE, .run
+      = tell,
       .summary = "Say how a bridge is, and what pairs it.", .fields = status_fields, .flags = OP_EMPTY },
-    { .name = "channel.pairing", .method = HTTP_GET, .path = "/api/v1/channels/{channel}/pairing", .scope = SCOPE_MANAGE,
+    { .name = "channel.pairing", .method = HTTP_GET, .path = "/api/v1/channels/{channel}/pairing", .scope =
+      SCOPE_MANAGE,
       .run = ask, .summary = "Show what pairs a channel's bridge.", .fields = pair_fields, .shape = pair_shape,
       .cli = "channels pair", .cli_args = "channel", .cli_columns = "state,code,error,seen_at",
       .example = "channels pair whatsapp" },

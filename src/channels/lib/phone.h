@@ -14,8 +14,8 @@ struct json;
 int phone_smsgate(const struct channel *channel, const struct webhook *webhook,
                   struct events *events, struct webhook_reply *reply, struct err *err);
 
-/* The same app with the hub as its private server: the calls below /mobile/v1, by `server_token`. And what is to be sent,
- * as its GET /message is answered; 0. */
+/* The same app with the hub as its private server: the calls below /mobile/v1, by `server_token`. And what is to be
+ * sent, as its GET /message is answered; 0. */
 bool phone_is_server(struct str path);
 int phone_server(const struct channel *channel, const struct webhook *webhook,
                  struct events *events, struct webhook_reply *reply, struct err *err);

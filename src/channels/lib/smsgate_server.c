@@ -1,6 +1,6 @@
-/* SMS Gateway for Android with the hub as its "private server" (contracts 6.1 C): the phone registers, fetches what is to
- * be sent, and reports states. Nothing is stored for it: ids and tokens are derived from `server_token`, so changing that
- * shuts all phones out and the app registers anew. */
+/* SMS Gateway for Android with the hub as its "private server" (contracts 6.1 C): the phone registers, fetches what
+ * is to be sent, and reports states. Nothing is stored for it: ids and tokens are derived from `server_token`, so
+ * changing that shuts all phones out and the app registers anew. */
 #include "channels/lib/phone.h"
 
 #include "base/arena.h"
@@ -129,6 +129,8 @@ static const char *hook_url(const struct call *call)
     struct str scheme = http_header(call->webhook->request, "X-Forwarded-Proto");
     const char *set = channel_text(call->channel, "server_url");
 
+    if (!set)
+        set = call->channel->public_url;
     if (set)
         return arena_printf(call->arena, "%s%shooks/%s", set, set[strlen(set) - 1] == '/' ? "" : "/",
                             call->channel->hook);
@@ -207,8 +209,8 @@ static int take_state(struct call *call, const struct json *item, struct err *er
                                              : phone_add_receipt(&receipt, call->events, err);
 }
 
-/* What the phone hands in afterwards; it is encrypted with a word that only the phone knows, unless told otherwise. What
- * its webhooks brought is the same text by its id. */
+/* What the phone hands in afterwards; it is encrypted with a word that only the phone knows, unless told otherwise.
+ * What its webhooks brought is the same text by its id. */
 static int take_text(struct call *call, const struct json *item, struct err *err)
 {
     struct phone_text text = { .app = "sms-gate", .device = call->device, .from = json_text(json_get(item, "sender")),

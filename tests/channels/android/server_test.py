@@ -1,7 +1,7 @@
-"""The hub as the private server of SMS Gateway for Android: a simulated phone that behaves as the app does (registers,
-listens for pushes, pulls, knows a message by its id, reports states per recipient until it is answered 2xx, posts signed
-webhooks, one "delivered" per SMS of a long text), with a ledger of what it really sent. Its faults are seeded: answers
-that are lost, pulls that are repeated, failures, a hub that is killed."""
+"""The hub as the private server of SMS Gateway for Android: a simulated phone that behaves as the app does
+(registers, listens for pushes, pulls, knows a message by its id, reports states per recipient until it is
+answered 2xx, posts signed webhooks, one "delivered" per SMS of a long text), with a ledger of what it really
+sent. Its faults are seeded: answers that are lost, pulls that are repeated, failures, a hub that is killed."""
 import hashlib
 import hmac
 import http.client
@@ -20,7 +20,8 @@ TOKEN, SIGNING = "0123456789abcdef0123456789", "k3yABCDE"
 
 class Phone:
     def __init__(self, hub, hook, seed=1):
-        self.hub, self.base, self.hook, self.random = hub, f"/hooks/{hook}/mobile/v1", f"/hooks/{hook}", random.Random(seed)
+        self.hub, self.base, self.hook = hub, f"/hooks/{hook}/mobile/v1", f"/hooks/{hook}"
+        self.random = random.Random(seed)
         self.known, self.ledger, self.token, self.pushes, self.unsent, self.webhooks = {}, [], None, 0, [], []
         self.drop = 0.0                 # how often the answer to a report is lost
         self.fail_next = None           # the next SMS fails with this reason
@@ -184,7 +185,7 @@ def main():
         phone.fail_next = "Send result: RESULT_ERROR_NO_SERVICE"
         failed = send(hub, "+15550003", "no service")
         check("a failure comes with its reason", until(lambda: state(hub, failed) == "failed") and
-              "NO_SERVICE" in hub.get(f"/api/v1/messages/{failed}")["error_code"], hub.get(f"/api/v1/messages/{failed}"))
+              "NO_SERVICE" in hub.get(f"/api/v1/messages/{failed}")["error_code"], phone.ledger)
         hub.post(f"/api/v1/outbox/{failed}/retry")
         check("retried it has another id and goes out", until(lambda: state(hub, failed) == "sent") and
               [text for _, _, text in phone.ledger].count("no service") == 1, phone.ledger)
