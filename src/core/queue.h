@@ -103,7 +103,6 @@ struct hub;
 
 /* Draw ids, submit, wait. */
 int queue_claim(struct hub *hub, struct queue_claim *claim, struct err *err);
-
 /* The same inside a transaction that already runs; `now_ms` and the ids are set by the caller. */
 int queue_claim_in(struct db_session *tx, struct queue_claim *claim, struct err *err);
 

@@ -184,7 +184,7 @@ def id_of(text):
 
 
 def redeliver(hub, whatsapp, said):
-    """When all is quiet: what has no receipt comes again, as WhatsApp itself does. It would have the same id, so that what
+    """When all is quiet: what has no receipt comes again, as WhatsApp itself does. It would have the same id, so what
     the hub has is known there; this server takes no id twice, so such a text is left out."""
     receipted, stored = whatsapp.receipted(), {m["text"] for m in pages(hub, direction="in")}
     for n, text in enumerate(said):
