@@ -92,7 +92,7 @@ static size_t reserve(struct decider *decider, struct burst **bursts, size_t cou
             at++;
         if (at == n)
             orders[n++] = (struct queue_order){ .channel_id = channel_id,
-                .limited = bursts[i]->ready.limited };
+                .limited = bursts[i]->ready.limited, .faults = bursts[i]->ready.faults };
         orders[at].slots += sender_reserve(decider->sender, &bursts[i]->ready);
     }
     return n;

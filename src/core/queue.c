@@ -56,7 +56,7 @@ struct queue_ready queue_ready_of(const struct db_rows *rows, int first, int64_t
     struct pace pace = pace_read(rows, first + 9, driver, now_ms);
     struct queue_ready ready = { .channel_id = db_col_int(rows, first),
         .probes = state == BREAKER_PROBES,
-        .limited = limit_any(&rule) || pace_any(&pace),
+        .limited = limit_any(&rule) || pace_any(&pace), .faults = breaker.faults,
         .parallel = driver ? driver->parallel : 0 };
     int64_t next_ms = db_col_int(rows, first + 1);
 
@@ -293,7 +293,7 @@ static int claim_channel(struct claiming *c, const struct queue_order *order, st
             used = true;        /* the channel has to say when it goes on */
             break;
         }
-        heads[i].faults = gate.breaker.faults;
+        heads[i].faults = guarded ? gate.breaker.faults : order->faults;
         if (goes == 1)
             claim->sends[claim->count++] = heads[i];
         used |= goes == 1 && (heads[i].verdict == QUEUE_SEND || heads[i].probes);

@@ -36,6 +36,7 @@ struct queue_ready {
     bool probes;                    /* its breaker lets one through */
     bool limited;                   /* it has rate limits: the claim spends them */
     int parallel;                   /* most sends at once, by its driver; 0: no limit of its own */
+    int64_t faults;                 /* of its breaker: what works from now on takes them back */
 };
 
 /* Read one, without a rank, from the current row: QUEUE_READY_COLUMNS of `channels c` from `first` on. */
@@ -85,6 +86,7 @@ struct queue_order {
     int64_t channel_id;
     int slots;
     bool probes, limited;
+    int64_t faults;
 };
 struct queue_claim {
     struct db_write_item item;      /* first; kind is queue_claim_kind */

@@ -230,7 +230,7 @@ void sender_start(struct sender *sender, const struct queue_claim *claim)
 static struct queue_order order_of(const struct queue_ready *ready)
 {
     return (struct queue_order){ .channel_id = ready->channel_id, .probes = ready->probes,
-        .limited = ready->limited };
+        .limited = ready->limited, .faults = ready->faults };
 }
 
 /* Without threads: as many as a sender would have under way. */

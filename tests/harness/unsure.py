@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Sends whose outcome nobody knows (RELIABILITY G8): one in twenty is taken and the connection reset, taken and
+"""Sends whose outcome nobody knows: one in twenty is taken and the connection reset, taken and
 answered with 502, taken and answered too late, or lost before it was taken; and the hub is killed in between.
 
 Three providers keep a ledger of what they really took: one that knows a repeat by its key (android), one that lists
