@@ -5,7 +5,7 @@ are counted, and nobody knocks while the provider is closed, but for what was un
 
 The control is a client that ignores Retry-After: the same judge must find it over the limit.
 
-    throttle.py [SENDS] [PER_SECOND]        default 240 and 40; 3000 with TEST_LONG"""
+    throttle.py [SENDS] [PER_SECOND]        default 160 and 40; 3000 with TEST_LONG"""
 import http.client
 import json
 import os
@@ -28,15 +28,14 @@ class Gate:
     def __init__(self, sends, per_second):
         self.rate, self.burst = per_second, per_second * 1.2
         chance = random.Random(SEED)
-        self.refuse_after = sorted(chance.sample(range(per_second, sends - per_second), max(2, sends // 150)))
+        self.refuse_after = sorted(chance.sample(range(per_second, sends - per_second), max(2, sends // 100)))
         self.tokens, self.refilled, self.closed_until, self.taken = self.burst, None, 0.0, 0
         self.began = self.ended = None
-        self.pauses, self.knocks, self.over, self.refused = [], 0, 0, 0     # (from, to) closed; requests meanwhile
+        self.pauses, self.knocks, self.over = [], 0, 0     # after how many taken; requests meanwhile
 
     def close(self, now):
         self.closed_until = now + PAUSE_S
-        self.pauses.append((now, self.closed_until))
-        self.refused += 1
+        self.pauses.append(self.taken)
         return ("throttle", PAUSE_S)
 
     def plan(self, text, number):
@@ -60,14 +59,13 @@ class Gate:
         return "take"
 
     def least_s(self, sends):
-        """The time of a sender that knows the pauses beforehand and sends at most `rate` in any second."""
+        """The time of a sender at most `rate` in any second, which is refused after as many as the real one was and
+        goes on the moment that a pause ends."""
         times = []
         for number in range(sends):
-            at = max(times[-1] if times else self.began, times[number - self.rate] + 1 if number >= self.rate else 0)
-            for start, end in self.pauses:
-                at = end if start <= at < end else at
-            times.append(at)
-        return times[-1] - self.began
+            at = max(times[-1] if times else 0, times[number - self.rate] + 1 if number >= self.rate else 0)
+            times.append(at + PAUSE_S * self.pauses.count(number))
+        return times[-1]
 
     def faults(self):
         """Why the sender is over the limit, or nothing."""
@@ -135,7 +133,7 @@ def control(sends, per_second):
 
 
 def main():
-    sends = int(sys.argv[1]) if len(sys.argv) > 1 else 3000 if os.environ.get("TEST_LONG") else 240
+    sends = int(sys.argv[1]) if len(sys.argv) > 1 else 3000 if os.environ.get("TEST_LONG") else 160
     per_second = int(sys.argv[2]) if len(sys.argv) > 2 else 40
     cases = hubs.Cases("throttle:")
     cases.run("control: who ignores Retry-After is over the limit", control, sends, per_second)
