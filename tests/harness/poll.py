@@ -6,7 +6,7 @@ stored once each. (That a silence is told within five minutes is tests/unit/core
 
 The control is a poller that acknowledges before it has stored, under the same kills: it must lose.
 
-    poll.py [UPDATES] [KILLS]       default 200 and 3; 4000 and 40 with TEST_LONG"""
+    poll.py [UPDATES] [KILLS]       default 120 and 2; 4000 and 40 with TEST_LONG"""
 import http.client
 import http.server
 import json
@@ -23,7 +23,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import hub as hubs
 
 SEED, TOKEN = 25, "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
-FAULTS = ("none",) * 8 + ("again", "late", "reset", "middle", "late", "502", "again")
+FAULTS = ("none", "none", "none", "none", "reset", "middle", "late", "502", "again")
 
 
 def update(number):
@@ -40,7 +40,7 @@ class Bot(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), BotCall)
         self.lock, self.chance, self.said, self.acknowledged = threading.Lock(), random.Random(SEED), [], 0
-        self.stalled, self.answers, self.faults = False, 0, {}
+        self.stalled, self.answers, self.faults, self.lap = False, 0, {}, []
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -55,11 +55,12 @@ class Bot(http.server.ThreadingHTTPServer):
         """(fault, updates): what is there from `offset` on; everything before it is forgotten for ever."""
         with self.lock:
             self.acknowledged = max(self.acknowledged, offset - 5000)
-            fault = self.chance.choice(FAULTS)
-            self.faults[fault] = self.faults.get(fault, 0) + 1
             self.answers += 1
-            if self.stalled:
+            if self.stalled or self.acknowledged == len(self.said):
                 return "none", []
+            self.lap = self.lap or self.chance.sample(FAULTS, len(FAULTS))
+            fault = self.lap.pop()
+            self.faults[fault] = self.faults.get(fault, 0) + 1
             first = max(0, self.acknowledged - 5) if fault == "again" else self.acknowledged
             return fault, self.said[first:][:limit]
 
@@ -89,7 +90,7 @@ class BotCall(http.server.BaseHTTPRequestHandler):
         if not self.path.endswith("/getUpdates"):
             self.answer(200, {"ok": True, "result": True})
             return
-        fault, found = self.server.updates(asked.get("offset", 0), min(4, asked.get("limit", 100)))
+        fault, found = self.server.updates(asked.get("offset", 0), min(8, asked.get("limit", 100)))
         if not found:
             time.sleep(0.1)                     # the end of a long poll, soon
         if fault == "late":
@@ -189,8 +190,8 @@ def control():
 
 def main():
     long = os.environ.get("TEST_LONG")
-    updates = int(sys.argv[1]) if len(sys.argv) > 1 else 4000 if long else 200
-    kills = int(sys.argv[2]) if len(sys.argv) > 2 else 40 if long else 3
+    updates = int(sys.argv[1]) if len(sys.argv) > 1 else 4000 if long else 120
+    kills = int(sys.argv[2]) if len(sys.argv) > 2 else 40 if long else 2
     cases = hubs.Cases("poll:")
     cases.run("control: who acknowledges before it has stored loses", control)
     cases.run(f"{updates} updates from a Bot API that drops, delays, repeats and stalls, {kills} kills: "

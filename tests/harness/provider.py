@@ -183,10 +183,22 @@ class Twilio(Provider):
     def receipt(self, text, key, answer):
         url, form = key[0], {"AccountSid": ACCOUNT, "MessageSid": answer["sid"], "MessageStatus": "delivered",
                              "To": answer["to"], "From": answer["from"]}
+        return self.signed(url, form)
+
+    def hears(self, text, sender):
+        """Somebody writes a text message to the number."""
+        form = {"AccountSid": ACCOUNT, "MessageSid": "SM" + hashlib.md5(text.encode()).hexdigest(), "From": sender,
+                "To": self.settings["from"], "Body": text, "NumMedia": "0"}
+        path, body, headers = self.signed(f"http://127.0.0.1:{self.hub.port}{self.hook}", form)
+        return self.hub.call("POST", path, body, key=None, headers=headers)
+
+    @staticmethod
+    def signed(url, form):
+        """(path, body, headers) of a webhook as Twilio signs it."""
         signed = url + "".join(name + form[name] for name in sorted(form))
         mac = base64.b64encode(hmac.new(TOKEN.encode(), signed.encode(), hashlib.sha1).digest()).decode()
         path = urllib.parse.urlsplit(url)
-        return f"{path.path}?{path.query}", urllib.parse.urlencode(form).encode(), {
+        return path.path + ("?" + path.query if path.query else ""), urllib.parse.urlencode(form).encode(), {
             "Content-Type": "application/x-www-form-urlencoded", "X-Twilio-Signature": mac}
 
 
