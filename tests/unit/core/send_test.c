@@ -402,6 +402,22 @@ static void five_faults_stop_the_channel_and_a_probe_opens_it(void **state)
                             (long long)channel), 0);
 }
 
+/* Without rate limits as well: eight faults with successes between them stop nothing. */
+static void what_works_takes_the_faults_back(void **state)
+{
+    int64_t channel = add_channel("test", NULL);
+
+    (void)state;
+    for (int i = 0; i < 16; i++) {
+        peer.always = i % 2 ? SEND_DONE : SEND_REFUSED;
+        peer.result = (struct send_result){ .code = STR("401"), .channel_fault = i % 2 == 0 };
+        send_text(channel, arena_printf(arena, "+49%d", 3000 + i), "hello");
+        run_all();
+    }
+    assert_int_equal(peer.count, 16);
+    assert_int_equal(NUMBER("SELECT breaker_faults FROM channels WHERE id = %lld", (long long)channel), 0);
+}
+
 static void a_dead_channel_loses_no_message(void **state)
 {
     int64_t channel = add_channel("test", NULL), messages[8];
@@ -568,6 +584,7 @@ int main(void)
             TEST(parts_go_on_where_they_stopped),
         TEST(what_has_not_begun_is_given_back),
             TEST(five_faults_stop_the_channel_and_a_probe_opens_it),
+        TEST(what_works_takes_the_faults_back),
         TEST(a_dead_channel_loses_no_message), TEST(too_late_is_not_sent),
             TEST(what_cannot_be_claimed_expires_too),
         TEST(a_retry_past_the_expiry_expires), TEST(nobody_else_gets_it),

@@ -96,12 +96,53 @@ static void a_stall_is_told_within_five_minutes(void **state)
     assert_int_equal(number("SELECT count(*) FROM channels WHERE alarm_ms IS NOT NULL"), 0);
 }
 
+static void poll_rounds(int rounds)
+{
+    struct err err = { 0 };
+    int64_t next_ms;
+
+    for (int i = 0; i < rounds; i++) {
+        next_ms = INT64_MAX;
+        pass_ms(MINUTE_MS);
+        assert_true(worker_poll_step(&hub, &next_ms, &err) >= 0);
+    }
+}
+
+/* A polled channel whose provider answers well and says nothing any more: told in time, and what it kept back comes
+ * with the next round that has it, once. */
+static void a_polled_stall_is_told_and_nothing_is_lost(void **state)
+{
+    int64_t next_ms = INT64_MAX;
+    struct err err = { 0 };
+    int minutes = 0;
+
+    (void)state;
+    add_channel("polled", "policy = 2");
+    for (int i = 1; i <= 20; i++) {
+        atomic_store(&peer_has, i);
+        poll_rounds(1);
+    }
+    assert_int_equal(number("SELECT count(*) FROM channels WHERE alarm_ms IS NOT NULL"), 0);
+    while (minutes < 10 && number("SELECT count(*) FROM channels WHERE alarm_ms IS NOT NULL") == 0) {
+        poll_rounds(1);
+        minutes++;
+        assert_true(worker_sweep_step(&hub, &next_ms, &err) >= 0);
+    }
+    assert_true(minutes <= 4);
+    atomic_store(&peer_has, 20 + minutes);
+    poll_rounds(3);
+    assert_int_equal(number("SELECT count(*) FROM messages"), 20 + minutes);
+    assert_int_equal(number("SELECT count(DISTINCT external_id) FROM messages"), 20 + minutes);
+    assert_int_equal(number("SELECT count(*) FROM channels WHERE alarm_ms IS NOT NULL"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(too_little_is_known_at_first), cmocka_unit_test(a_night_is_no_alarm),
         cmocka_unit_test(one_mean_would_not_do), cmocka_unit_test(it_is_kept_as_text),
         cmocka_unit_test_setup_teardown(a_stall_is_told_within_five_minutes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_polled_stall_is_told_and_nothing_is_lost, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
