@@ -85,8 +85,7 @@ struct queue_send {
 struct queue_order {
     int64_t channel_id;
     int slots;
-    bool probes, limited;
-    int64_t faults;
+    bool probes, limited; int64_t faults;
 };
 struct queue_claim {
     struct db_write_item item;      /* first; kind is queue_claim_kind */

@@ -18,8 +18,8 @@ from provider import Twilio
 THEM, API = "+14155550199", "/api/v1"
 ASKED, ANSWER = "What are your opening hours?", "We are open from 9 to 5."
 NEWS, THANKS = "Your parcel is here.", "Thank you, I am coming."
-HISTORY = ("messages", "message_sources", "message_revisions", "message_reactions", "message_tags", "attachments", "acts",
-           "attempts", "fallbacks", "jobs", "conversations", "contacts", "identities", "decisions")
+HISTORY = ("messages", "message_sources", "message_revisions", "message_reactions", "message_tags", "attachments",
+           "acts", "attempts", "fallbacks", "jobs", "conversations", "contacts", "identities", "decisions")
 
 
 class Story:
@@ -73,7 +73,8 @@ class Story:
     def history(self):
         hubs.until(lambda: self.hub.sql("SELECT count(*) FROM jobs WHERE state < 2") == [["0"]])
         return rows_of(f"{self.hub.data}/hub.db"), [self.hub.call("GET", API + path).body for path in (
-            "/messages?limit=200", "/conversations", "/contacts", f"/contacts/{self.first}", f"/contacts/{self.second}")]
+            "/messages?limit=200", "/conversations", "/contacts", "/contacts/" + self.first,
+            "/contacts/" + self.second)]
 
     def linked_and_not(self):
         before, apart = self.history(), (self.thread(self.first), self.thread(self.second))

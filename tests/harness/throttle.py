@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A provider with a limit: so many a second by a token bucket, and 429 with Retry-After at random. All goes out within
-110% of the least time that the rate and the pauses allow, nothing fails though one message is refused more often than tries
-are counted, and nobody knocks while the provider is closed, but for what was under way.
+110% of the least time that the rate and the pauses allow, nothing fails though one message is refused more often than
+tries are counted, and nobody knocks while the provider is closed, but for what was under way.
 
 The control is a client that ignores Retry-After: the same judge must find it over the limit.
 
