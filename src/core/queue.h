@@ -32,11 +32,10 @@ extern const struct column attempt_columns[];
 
 struct queue_ready {
     int64_t channel_id, rank_ms;    /* of its first head */
-    int64_t open_ms;                /* the channel may send from then on; 0: now */
+    int64_t open_ms, faults;        /* the channel may send from then on (0: now); faults in a row by its breaker */
     bool probes;                    /* its breaker lets one through */
     bool limited;                   /* it has rate limits: the claim spends them */
     int parallel;                   /* most sends at once, by its driver; 0: no limit of its own */
-    int64_t faults;                 /* of its breaker: what works from now on takes them back */
 };
 
 /* Read one, without a rank, from the current row: QUEUE_READY_COLUMNS of `channels c` from `first` on. */
@@ -83,9 +82,9 @@ struct queue_send {
 
 /* The grouped claim. Slots that could not be filled stay unused; ids are drawn by queue_claim. */
 struct queue_order {
-    int64_t channel_id;
+    int64_t channel_id, faults;
     int slots;
-    bool probes, limited; int64_t faults;
+    bool probes, limited;
 };
 struct queue_claim {
     struct db_write_item item;      /* first; kind is queue_claim_kind */
