@@ -5,7 +5,7 @@ tries are counted, and nobody knocks while the provider is closed, but for what 
 
 The control is a client that ignores Retry-After: the same judge must find it over the limit.
 
-    throttle.py [SENDS] [PER_SECOND]        default 200 and 40; 3000 with TEST_LONG"""
+    throttle.py [SENDS] [PER_SECOND]        default 240 and 40; 3000 with TEST_LONG"""
 import http.client
 import json
 import os
@@ -133,7 +133,7 @@ def control(sends, per_second):
 
 
 def main():
-    sends = int(sys.argv[1]) if len(sys.argv) > 1 else 3000 if os.environ.get("TEST_LONG") else 200
+    sends = int(sys.argv[1]) if len(sys.argv) > 1 else 3000 if os.environ.get("TEST_LONG") else 240
     per_second = int(sys.argv[2]) if len(sys.argv) > 2 else 40
     cases = hubs.Cases("throttle:")
     cases.run("control: who ignores Retry-After is over the limit", control, sends, per_second)
