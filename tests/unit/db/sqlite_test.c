@@ -202,8 +202,9 @@ static void write_megabytes(int megabytes)
 static void test_log_stays_bounded(void **state)
 {
     (void)state;
-    write_megabytes(200);
-    assert_true(size_of("-wal", NULL) <= LIMIT_WAL_BYTES + 2 * LIMIT_CHECKPOINT_BYTES);
+    /* the background copy may stand in the way of starting over for as long as the disk takes for it */
+    write_megabytes(300);
+    assert_true(size_of("-wal", NULL) <= 2 * (off_t)LIMIT_WAL_BYTES);
 }
 
 /* A reader that does not end keeps its snapshot and stops nobody; afterwards the log starts over. */
