@@ -174,7 +174,7 @@ static void looking_before_inserting_doubles(void **state)
     if (!on_postgres())
         return;
     run_posters(true);
-    assert_true(number("SELECT COUNT(*) FROM audit WHERE actor = 'naive'") > 100);
+    assert_true(number("SELECT COUNT(*) FROM audit WHERE actor = 'naive'") > 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
