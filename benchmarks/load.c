@@ -1,20 +1,27 @@
 /* load - a closed-loop HTTP load: N keep-alive connections, each with one POST in flight, from one thread.
  *
  *   load PORT CLIENTS WARM_MS MEASURE_MS CHANNEL [HEADER...]
+ *   load PORT CLIENTS WARM_MS MEASURE_MS @FILE
  *
- * Posts the benchmark's messages to /api/v1/messages. What is sent in the first WARM_MS is not counted. Prints one JSON
- * object: answers 201 per second and their latencies in milliseconds. Any other answer ends it with status 1. */
+ * Posts the benchmark's messages to /api/v1/messages, or the requests of a file, in which each follows a line with its
+ * length; it ends with the file. What is sent in the first WARM_MS is not counted. Prints one JSON object: answers 201
+ * (to a file: 20x) per second and their latencies in milliseconds, and how many there were with those that are not
+ * counted. Any other answer ends it with status 1. */
 #include "measure.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define CLIENTS_MAX 4096
 #define REQUEST_BYTES 8192
@@ -33,24 +40,66 @@ static struct {
     int epoll;
     const char *channel;
     char headers[2048];
-    int64_t number, count_from_us, end_us;
+    const char *file, *file_end;    /* what is left of it; NULL: there is none */
+    int64_t number, all, count_from_us, end_us, last_us;
+    int flying;
     struct samples samples;
 } load;
 
 static struct client clients[CLIENTS_MAX];
 
-static void send_request(struct client *client)
+static void map_file(const char *path)
 {
-    char body[REQUEST_BYTES / 2], request[REQUEST_BYTES];
-    size_t length = sample_json(body, sizeof body, load.number++, load.channel);
-    int size = snprintf(request, sizeof request,
-                        "POST /api/v1/messages HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-                        "%sContent-Length: %zu\r\n\r\n%s", load.headers, length, body);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat found;
 
+    if (file < 0 || fstat(file, &found) || found.st_size == 0)
+        fail("load: there are no requests in %s", path);
+    load.file = mmap(NULL, (size_t)found.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, file, 0);
+    if (load.file == MAP_FAILED)
+        fail("load: %s: %s", path, strerror(errno));
+    load.file_end = load.file + found.st_size;
+    close(file);
+}
+
+/* The next request: of the file, or written into `room` of REQUEST_BYTES. NULL: that was all. */
+static const char *next_request(char *room, size_t *size)
+{
+    char body[REQUEST_BYTES / 2], *text;
+    const char *request;
+
+    if (!load.file) {
+        size_t length = sample_json(body, sizeof body, load.number++, load.channel);
+        *size = (size_t)snprintf(room, REQUEST_BYTES,
+                                 "POST /api/v1/messages HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json"
+                                 "\r\n%sContent-Length: %zu\r\n\r\n%s", load.headers, length, body);
+        return room;
+    }
+    if (load.file == load.file_end)
+        return NULL;
+    *size = strtoul(load.file, &text, 10);
+    request = text + 1;
+    if (*text != '\n' || *size == 0 || *size > (size_t)(load.file_end - request))
+        fail("load: the file has no length where a request should begin");
+    load.file = request + *size;
+    return request;
+}
+
+/* False: there is nothing more to be sent. */
+static bool send_request(struct client *client)
+{
+    char room[REQUEST_BYTES];
+    size_t size;
+    const char *request = next_request(room, &size);
+
+    if (!request)
+        return false;
     client->sent_us = now_us();
     client->got = 0;
-    if (send(client->socket, request, (size_t)size, MSG_NOSIGNAL) != size)
+    if (send(client->socket, request, size, MSG_NOSIGNAL) != (ssize_t)size)
         fail("load: a request could not be sent: %s", strerror(errno));
+    load.flying++;
+    return true;
 }
 
 /* Is the answer complete? Its length comes from Content-Length. */
@@ -69,6 +118,7 @@ static bool complete(const struct client *client)
 
 static void read_answer(struct client *client)
 {
+    const char *wanted = load.file ? "HTTP/1.1 20" : "HTTP/1.1 201 ";
     ssize_t got = recv(client->socket, client->answer + client->got, ANSWER_BYTES - 1 - client->got, 0);
     int64_t now;
 
@@ -79,10 +129,14 @@ static void read_answer(struct client *client)
     if (!complete(client))
         return;
     now = now_us();
-    if (strncmp(client->answer, "HTTP/1.1 201 ", 13))
-        fail("load: an answer is not 201:\n%.1000s", client->answer);
-    if (client->sent_us >= load.count_from_us && now < load.end_us)
+    if (strncmp(client->answer, wanted, strlen(wanted)))
+        fail("load: an answer is not what is wanted, %s:\n%.1000s", wanted, client->answer);
+    load.flying--;
+    load.all++;
+    if (client->sent_us >= load.count_from_us && now < load.end_us) {
         samples_add(&load.samples, now - client->sent_us);
+        load.last_us = now;
+    }
     if (now < load.end_us)
         send_request(client);
 }
@@ -108,7 +162,7 @@ static void run(int count)
 
     for (int i = 0; i < count; i++)
         send_request(&clients[i]);
-    while (now_us() < load.end_us) {
+    while (now_us() < load.end_us && load.flying > 0) {
         int ready = epoll_wait(load.epoll, events, 256, SILENCE_MS);
 
         if (ready == 0)
@@ -121,14 +175,17 @@ static void run(int count)
 int main(int argc, char **argv)
 {
     int count = argc > 5 ? atoi(argv[2]) : 0, warm_ms, measure_ms;
+    double seconds;
 
     if (count < 1 || count > CLIENTS_MAX) {
-        fprintf(stderr, "usage: load PORT CLIENTS WARM_MS MEASURE_MS CHANNEL [HEADER...]\n");
+        fprintf(stderr, "usage: load PORT CLIENTS WARM_MS MEASURE_MS CHANNEL|@FILE [HEADER...]\n");
         return 2;
     }
     warm_ms = atoi(argv[3]);
     measure_ms = atoi(argv[4]);
     load.channel = argv[5];
+    if (argv[5][0] == '@')
+        map_file(argv[5] + 1);
     for (int i = 6; i < argc; i++)
         snprintf(load.headers + strlen(load.headers), sizeof load.headers - strlen(load.headers), "%s\r\n", argv[i]);
     samples_init(&load.samples, SAMPLES_MAX);
@@ -141,8 +198,9 @@ int main(int argc, char **argv)
     load.end_us = load.count_from_us + measure_ms * INT64_C(1000);
     run(count);
     samples_sort(&load.samples);
-    printf("{\"per_s\":%.0f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,\"count\":%zu}\n",
-           (double)load.samples.count * 1000 / measure_ms, samples_at(&load.samples, 0.5),
-           samples_at(&load.samples, 0.99), samples_at(&load.samples, 1), load.samples.count);
+    seconds = load.flying > 0 ? measure_ms / 1000.0 : (double)(load.last_us - load.count_from_us) / 1e6;
+    printf("{\"per_s\":%.0f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,\"count\":%zu,\"all\":%lld}\n",
+           load.samples.count ? (double)load.samples.count / seconds : 0, samples_at(&load.samples, 0.5),
+           samples_at(&load.samples, 0.99), samples_at(&load.samples, 1), load.samples.count, (long long)load.all);
     return 0;
 }

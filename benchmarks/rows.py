@@ -5,25 +5,25 @@ import time
 Row = collections.namedtuple("Row", "name what unit value ceiling goal more_is_better needs")
 
 
-def _row(name, what, unit, value, ceiling, goal, more_is_better=True):
+def row(name, what, unit, value, ceiling, goal, more_is_better=True):
     needs = [value[0]] + ([ceiling[0]] if isinstance(ceiling, tuple) else [])
     return Row(name, what, unit, value, ceiling, goal, more_is_better, needs)
 
 
 ROWS = [
-    _row("post-sqlite", "POST of one message, 64 clients, synced; against raw SQLite, 64 to a commit", "/s",
+    row("post-sqlite", "POST of one message, 64 clients, synced; against raw SQLite, 64 to a commit", "/s",
          ("hub", "per_s"), ("raw SQLite", "per_s"), 0.55),
-    _row("post-fastify", "the same against Fastify + better-sqlite3", "/s",
+    row("post-fastify", "the same against Fastify + better-sqlite3", "/s",
          ("hub", "per_s"), ("Fastify", "per_s"), 6),
-    _row("post-p99", "its p99 against Fastify's: a twentieth", "ms",
+    row("post-p99", "its p99 against Fastify's: a twentieth", "ms",
          ("hub", "p99_ms"), ("Fastify", "p99_ms"), 20, False),
-    _row("post-postgres", "the same on PostgreSQL; against raw PostgreSQL, 64 to a commit", "/s",
+    row("post-postgres", "the same on PostgreSQL; against raw PostgreSQL, 64 to a commit", "/s",
          ("hub on PostgreSQL", "per_s"), ("raw PostgreSQL", "per_s"), 0.6),
-    _row("reply", "text -> rule -> answer at the provider, p50; against one synced POST: within 4x", "ms",
+    row("reply", "text -> rule -> answer at the provider, p50; against one synced POST: within 4x", "ms",
          ("reply", "p50_ms"), ("one client", "p50_ms"), 0.25, False),
-    _row("start", "start to the first synced 201, new database; against Fastify's: a fifth", "ms",
+    row("start", "start to the first synced 201, new database; against Fastify's: a fifth", "ms",
          ("start", "ms"), ("Fastify's start", "ms"), 5, False),
-    _row("idle", "resident memory, 5 s after the first message; against 20 MB", "MB",
+    row("idle", "resident memory, 5 s after the first message; against 20 MB", "MB",
          ("idle", "mb"), 20, 1, False),
 ]
 
@@ -92,9 +92,7 @@ def _idle(bench):
     with bench.hub() as hub:
         hub.post("messages", MESSAGE)
         time.sleep(IDLE_S)
-        with open(f"/proc/{hub.process.pid}/status", encoding="utf-8") as lines:
-            kb = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
-        return {"mb": kb * 1024 / 1e6}
+        return {"mb": hub.resident_kib() * 1024 / 1e6}
 
 
 # In the order of one round: what is compared stands next to each other.

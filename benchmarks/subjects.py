@@ -13,7 +13,7 @@ import tempfile
 
 BUILD_S, START_S, STOP_S, TOOL_S = 900, 60, 30, 60
 OLDEST_NODE = 22            # of better-sqlite3
-PROGRAMS = {"load": [], "reply": [], "ceiling-sqlite": ["sqlite"], "ceiling-postgres": ["postgres"]}
+PROGRAMS = {"load": [], "reply": [], "provider": [], "ceiling-sqlite": ["sqlite"], "ceiling-postgres": ["postgres"]}
 
 
 class CannotMeasure(Exception):
@@ -117,17 +117,18 @@ class Bench:
     # --- The hub ---
 
     @contextlib.contextmanager
-    def hub(self, postgres=False):
+    def hub(self, postgres=False, options=(), env=None, port=0):
         """A running hub with a new database and an admin key."""
         with self.place(postgres) as place, open(os.path.join(place.folder, "log"), "w+", encoding="utf-8") as log:
-            process = launch([self.binary, "serve", "--data", place.folder, "--listen", "127.0.0.1:0", "--log-level",
-                              "warn", *place.options], stderr=log, env=place.env)
+            process = launch([self.binary, "serve", "--data", place.folder, "--listen", f"127.0.0.1:{port}",
+                              "--log-level", "warn", *place.options, *options], stderr=log,
+                             env={**place.env, **(env or {})})
             try:
                 line = first_line(process)
                 found = re.search(r"http://127\.0\.0\.1:(\d+) .*?(mh_[\w-]+)", line)
                 if not found:
                     raise CannotMeasure("the hub does not start")
-                hub = Hub(process, int(found.group(1)))
+                hub = Hub(process, int(found.group(1)), place.folder)
                 hub.key = hub.post("keys/claim", {"token": found.group(2)})["token"]
                 yield hub
                 if process.poll() is not None:
@@ -207,8 +208,12 @@ class Bench:
 class Hub:
     """A process that answers on a port of this machine."""
 
-    def __init__(self, process, port):
-        self.process, self.port, self.key = process, port, None
+    def __init__(self, process, port, folder=None):
+        self.process, self.port, self.folder, self.key = process, port, folder, None
+
+    def resident_kib(self):
+        with open(f"/proc/{self.process.pid}/status", encoding="utf-8") as lines:
+            return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
 
     def post(self, what, body):
         """Create something; the answer. Anything but 201 cannot be measured with."""

@@ -203,7 +203,7 @@ static int start_loop(struct workers *workers, int which, const char *name, stru
 
 static int send_slots(const struct hub *hub)
 {
-    int64_t slots = hub->config ? config_number(hub->config, "send-workers") : LIMIT_SEND_WORKERS;
+    int64_t slots = hub->config ? config_number(hub->config, "send-workers") : LIMIT_SEND_WORKERS_DEFAULT;
 
     return slots < 1 ? 1 : slots > LIMIT_SEND_WORKERS ? LIMIT_SEND_WORKERS : (int)slots;
 }

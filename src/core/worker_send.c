@@ -236,7 +236,7 @@ static struct queue_order order_of(const struct queue_ready *ready)
 /* Without threads: as many as a sender would have under way. */
 static size_t plan_orders(const struct queue_waiting *waiting, struct queue_order *orders)
 {
-    int slots = LIMIT_SEND_WORKERS, each = LIMIT_SEND_WORKERS / 8;
+    int slots = LIMIT_SEND_WORKERS_DEFAULT, each = LIMIT_SEND_WORKERS_DEFAULT / 8;
 
     for (size_t i = 0; i < waiting->count; i++)
         orders[i] = order_of(&waiting->ready[i]);

@@ -363,7 +363,7 @@ static void a_full_channel_leaves_room_for_others(void **state)
     send_once(NULL);
     for (int i = 0; i < peer.count; i++)
         of_busy += strcmp(peer.sent[i].text, "busy") == 0;
-    assert_int_equal(of_busy, LIMIT_SEND_WORKERS / 8);
+    assert_int_equal(of_busy, LIMIT_SEND_WORKERS_DEFAULT / 8);
     assert_int_equal(peer.count, of_busy + 1);
 }
 

@@ -192,7 +192,7 @@ static void a_hanging_provider_holds_an_eighth(void **state)
                                 "SELECT count(*) FROM messages WHERE channel_id = %lld AND state "
                                 "= 6",
                                 (long long)healthy), 40);
-    assert_int_equal(atomic_load(&most_hanging), LIMIT_SEND_WORKERS / 8);
+    assert_int_equal(atomic_load(&most_hanging), LIMIT_SEND_WORKERS_DEFAULT / 8);
     /* What hangs cannot be waited for: the stop says so, and its leases stay. */
     atomic_store(&let_go, true);
     wait_for_count("SELECT count(*) FROM messages WHERE state = 6", 80);
