@@ -270,10 +270,12 @@ static int fetch(struct round *round, struct folder *folder, int64_t uid, struct
 /* What came in one folder, as much as a round may hold. */
 static int sync_folder(struct round *round, struct folder *folder, struct err *err)
 {
-    struct found found = { .uids = arena_array(round->events->arena, WINDOW, sizeof *found.uids) };
+    struct found found = { 0 };
 
     settle(round, folder);
     for (int i = 0; i < WINDOWS && folder->uid + 1 < folder->next_uid; i++) {
+        if (!found.uids)        /* not before there is something: it lies idle as long as the round waits */
+            found.uids = arena_array(round->events->arena, WINDOW, sizeof *found.uids);
         found.first = folder->uid + 1;
         found.last = folder->next_uid - 1 < folder->uid + WINDOW ? folder->next_uid - 1 : folder->uid + WINDOW;
         if (search(round, &found, err))
