@@ -22,6 +22,7 @@
 struct channel_use {
     int64_t channel_id;
     int used;
+    bool starved;                   /* as below, for want of this channel's own */
 };
 
 struct sender {
@@ -33,7 +34,7 @@ struct sender {
     struct channel_use channels[LIMIT_SEND_WORKERS];
     struct queue_held held[HELD_MAX];
     size_t held_count;
-    /* starved: somebody found no slot and is to be woken when one is free */
+    /* starved: somebody found no slot of all, and is to be woken when one is free */
     bool stopping, starved;
 };
 
@@ -70,14 +71,14 @@ static struct channel_use *use_of(struct sender *sender, int64_t channel_id)
 {
     struct channel_use *empty = NULL;
 
-    for (int i = 0; i < LIMIT_SEND_WORKERS; i++) {
+    for (int i = 0; i < sender->slots; i++) {           /* every channel in use has one of them */
         if (sender->channels[i].used > 0 && sender->channels[i].channel_id == channel_id)
             return &sender->channels[i];
         if (sender->channels[i].used == 0 && !empty)
             empty = &sender->channels[i];
     }
     if (empty)
-        empty->channel_id = channel_id;
+        *empty = (struct channel_use){ .channel_id = channel_id };
     return empty;
 }
 
@@ -89,27 +90,33 @@ int sender_reserve(struct sender *sender, const struct queue_ready *ready)
 
     pthread_mutex_lock(&sender->lock);
     use = use_of(sender, ready->channel_id);
-    if (use && !sender->stopping && use->used < most && sender->used < sender->slots) {
+    if (!use || sender->used == sender->slots) {
+        sender->starved = true;
+    } else if (use->used >= most) {
+        use->starved = true;
+    } else if (!sender->stopping) {
         given = 1;
         use->used++;
         sender->used++;
     }
-    sender->starved |= given == 0;
     pthread_mutex_unlock(&sender->lock);
     return given;
 }
 
 static void free_slots(struct sender *sender, int64_t channel_id, int count)
 {
+    struct channel_use *use;
     bool starved;
 
     if (count == 0)
         return;
     pthread_mutex_lock(&sender->lock);
-    use_of(sender, channel_id)->used -= count;
+    use = use_of(sender, channel_id);
+    use->used -= count;
     sender->used -= count;
-    starved = sender->starved;
-    sender->starved = false;
+    /* who waits for another channel's slot has nothing from this one */
+    starved = sender->starved || use->starved;
+    sender->starved = use->starved = false;
     if (sender->used == 0)
         pthread_cond_broadcast(&sender->idle);
     pthread_mutex_unlock(&sender->lock);
