@@ -52,7 +52,7 @@
 #define LIMIT_GROUP_ROWS 1000                   /* writes that share one commit */
 #define LIMIT_WRITE_QUEUE 4096                  /* writes waiting for a group; more answer 503 */
 #define LIMIT_WORK_QUEUE 4096                   /* requests waiting for a worker; more answer 503 */
-#define LIMIT_SEND_WORKERS 1024                 /* blocking senders, if so configured; a channel has an eighth of them */
+#define LIMIT_SEND_WORKERS 1024                 /* blocking senders, as configured; a channel has an eighth of them */
 #define LIMIT_SEND_WORKERS_DEFAULT 64
 #define LIMIT_POLLED 1000                       /* channels that are polled, a thread each */
 #define LIMIT_EXCHANGE_BYTES (1024 * 1024)      /* what is read of a provider's answer */

@@ -1,6 +1,6 @@
 #include "work.h"
 
-#include "core/queue_lane.h"
+#include "core/worker_inside.h"
 
 #define SOON_MS 20000
 
@@ -197,6 +197,39 @@ static void a_hanging_provider_holds_an_eighth(void **state)
     atomic_store(&let_go, true);
     wait_for_count("SELECT count(*) FROM messages WHERE state = 6", 80);
     assert_true(workers_stop(workers, 20000));
+}
+
+static bool wakes_when_freed(struct sender *sender, int64_t channel_id)
+{
+    struct queue_order order = { .channel_id = channel_id, .slots = 1 };
+    uint32_t seen = wake_seen(hub.wake);
+
+    sender_start(sender, &(struct queue_claim){ .orders = &order, .order_count = 1 });
+    return wake_seen(hub.wake) != seen;
+}
+
+static void only_who_can_go_on_is_woken(void **state)
+{
+    struct queue_ready busy = { .channel_id = 1 }, other = { .channel_id = 2 };
+    struct sender *sender = sender_new(&hub, 16);
+
+    (void)state;
+    for (int slot = 0; slot < 2; slot++)
+        assert_int_equal(sender_reserve(sender, &busy), 1);
+    assert_int_equal(sender_reserve(sender, &busy), 0);
+    assert_int_equal(sender_reserve(sender, &other), 1);
+    assert_false(wakes_when_freed(sender, 2));
+    assert_true(wakes_when_freed(sender, 1));
+    assert_false(wakes_when_freed(sender, 1));
+    /* nobody has a slot left */
+    for (int slot = 0; slot < 16; slot++)
+        assert_int_equal(sender_reserve(sender, &(struct queue_ready){ .channel_id = 3 + slot / 2 }), 1);
+    assert_int_equal(sender_reserve(sender, &other), 0);
+    assert_true(wakes_when_freed(sender, 3));
+    for (int slot = 1; slot < 16; slot++)
+        assert_false(wakes_when_freed(sender, 3 + slot / 2));
+    assert_true(sender_stop(sender, 1000));
+    sender_free(sender);
 }
 
 /* --- Stopping --------------------------------------------------------------------------------- */
@@ -549,9 +582,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         THREADED(an_answer_leaves_at_once), THREADED(the_agent_runs_in_its_own_thread),
             THREADED(inserted_rows_are_answered),
-        THREADED(users_overlap_and_each_keeps_its_order),
-            THREADED(a_hanging_provider_holds_an_eighth),
-        THREADED(stops_and_starts_lose_and_double_nothing),
+        THREADED(users_overlap_and_each_keeps_its_order), THREADED(a_hanging_provider_holds_an_eighth),
+        TEST(only_who_can_go_on_is_woken), THREADED(stops_and_starts_lose_and_double_nothing),
             THREADED(a_stuck_send_does_not_stop_the_stop),
         THREADED(a_stuck_agent_does_not_stop_the_stop), THREADED(a_slow_webhook_holds_up_no_other),
             THREADED(the_only_hub_takes_over_at_once),
