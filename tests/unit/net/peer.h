@@ -55,20 +55,22 @@ static inline void peer_end(struct peer *peer, int slot, bool reset)
 /* One request on one connection: read it whole, take the turn. */
 static inline void peer_serve(struct peer *peer, int slot)
 {
+    static _Thread_local char text[sizeof peer->last];
     const struct peer_turn *turn;
     size_t have = 0;
     ssize_t got;
     int number;
 
-    memset(peer->last, 0, sizeof peer->last);
+    memset(text, 0, sizeof text);
     do {
-        got = read(peer->fds[slot], peer->last + have, sizeof peer->last - 1 - have);
+        got = read(peer->fds[slot], text + have, sizeof text - 1 - have);
         have += got > 0 ? (size_t)got : 0;
-    } while (got > 0 && !peer_request_size(peer->last, have));
-    if (got <= 0) {
+    } while (got > 0 && !peer_request_size(text, have));
+    if (got <= 0) {             /* a kept connection that ends is no request */
         peer_end(peer, slot, false);
         return;
     }
+    memcpy(peer->last, text, sizeof text);
     number = atomic_fetch_add(&peer->requests, 1);
     turn = &peer->turns[number < peer->turn_count ? number : peer->turn_count - 1];
     if (turn->delay_ms)
