@@ -59,7 +59,7 @@ static bool needs_nothing(const struct channel_driver *driver)
     for (const struct field *field = driver->settings; field->name; field++)
         if (field->flags & FIELD_REQUIRED)
             return false;
-    return channel_sends(driver);
+    return driver->send && driver->can & CHANNEL_PHONE_ADDRESS;
 }
 
 static int add_channel(struct seeding *seeding, const struct channel_driver *driver,

@@ -231,12 +231,11 @@ static const struct op ops[] = {
       .summary = "Keep one thing for a bridge.", .fields = put_fields, .flags = OP_EMPTY },
     { .name = "bridge.state_remove", .method = HTTP_DELETE, .path = ITEM, .scope = SCOPE_RECEIVE, .run = remove_one,
       .summary = "Forget one thing that a bridge kept.", .fields = name_fields, .flags = OP_EMPTY },
-    { .name = "bridge.status", .method = HTTP_POST, .path = "/api/v1/bridge/status", .scope = SCOPE_RECEIVE, .run
-      = tell,
-      .summary = "Say how a bridge is, and what pairs it.", .fields = status_fields, .flags = OP_EMPTY },
-    { .name = "channel.pairing", .method = HTTP_GET, .path = "/api/v1/channels/{channel}/pairing", .scope =
-      SCOPE_MANAGE,
-      .run = ask, .summary = "Show what pairs a channel's bridge.", .fields = pair_fields, .shape = pair_shape,
+    { .name = "bridge.status", .method = HTTP_POST, .path = "/api/v1/bridge/status", .scope = SCOPE_RECEIVE,
+      .run = tell, .summary = "Say how a bridge is, and what pairs it.", .fields = status_fields, .flags = OP_EMPTY },
+    { .name = "channel.pairing", .method = HTTP_GET, .path = "/api/v1/channels/{channel}/pairing",
+      .scope = SCOPE_MANAGE, .run = ask, .summary = "Show what pairs a channel's bridge.", .fields = pair_fields,
+      .shape = pair_shape,
       .cli = "channels pair", .cli_args = "channel", .cli_columns = "state,code,error,seen_at",
       .example = "channels pair whatsapp" },
 };
