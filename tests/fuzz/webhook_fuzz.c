@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define SECRET "SECabc"
+#define LONG_SECRET "SECabcSECabcSECabcSECabcSECabcSEC"   /* where a short one is refused */
 #define PUBLIC_URL "https://hub.test"
 #define NOW_MS 1719045971000
 
@@ -36,7 +37,8 @@ static void set_secrets(struct arena *arena, struct channel *channel, struct str
     for (const struct field *field = channel->driver->settings; field->name; field++)
         if (field->flags & FIELD_SECRET
             && field_set_text(arena, &channel->settings, field->name, key, NULL) < 0)
-            need(field_set_text(arena, &channel->settings, field->name, STR(SECRET), NULL) == 0);
+            need(field_set_text(arena, &channel->settings, field->name, STR(SECRET), NULL) == 0
+                 || field_set_text(arena, &channel->settings, field->name, STR(LONG_SECRET), NULL) == 0);
     need(field_finish(arena, &channel->settings, NULL) == 0);
 }
 
@@ -154,7 +156,7 @@ static void check_event(struct arena *arena, const struct channel *channel,
     check_text(event->code);
     check_text(event->hint);
     need(event->kind == CHANNEL_IGNORED || event->kind == CHANNEL_OPTED_OUT || event->kind == CHANNEL_OPTED_IN
-         || event->kind == CHANNEL_MOVED || event->external_id.len > 0);
+         || event->kind == CHANNEL_MOVED || event->external_id.len > 0 || event->key.len > 0);
     need(event->metadata.len <= LIMIT_METADATA_BYTES);
     need(!event->metadata.data
          || json_kind(json_parse(arena, event->metadata, NULL)) == JSON_KIND_OBJECT);
