@@ -29,9 +29,10 @@ static int find_by_address(struct inbox_group *group, struct err *err)
 {
     struct db_value *values = arena_array(group->arena, group->line_count * 4, sizeof *values);
     struct db_set set = {
-        "WITH v(line, tenant_id, channel_id, address) AS (:rows:) SELECT v.line, k.address FROM v JOIN identities i "
-        "ON i.tenant_id = v.tenant_id AND i.channel_id = v.channel_id AND i.address = v.address AND i.kind = 0 "
-        "JOIN contacts k ON k.tenant_id = i.tenant_id AND k.id = i.contact_id", "iiit", values, 0 };
+        /* a look-up per hit and no join, which PostgreSQL would do by reading all contacts */
+        "WITH v(line, tenant_id, channel_id, address) AS (:rows:) SELECT v.line, (SELECT k.address FROM contacts k "
+        "WHERE k.tenant_id = i.tenant_id AND k.id = i.contact_id) FROM v JOIN identities i ON i.tenant_id = "
+        "v.tenant_id AND i.channel_id = v.channel_id AND i.address = v.address AND i.kind = 0", "iiit", values, 0 };
     struct db_rows *rows;
     int found = 0;
 
