@@ -265,11 +265,12 @@ static int mark_heard(struct inbox_group *group, const struct heard *heard, size
 {
     for (size_t i = 0; i < count; i++) {
         int64_t since_ms = group->now_ms - heard[i].last_heard_ms;
-        struct silence silence = silence_parse(heard[i].gaps);
+        struct silence silence;
 
         /* a clock that was set back moves it on too */
         if (since_ms >= 0 && since_ms < HEARD_MS && !heard[i].is_alarmed)
             continue;
+        silence = silence_parse(heard[i].gaps);
         if (heard[i].last_heard_ms > 0)
             silence_heard(&silence, heard[i].last_heard_ms, group->now_ms);
         if (db_exec(group->tx,
