@@ -26,18 +26,5 @@ const struct channel_driver channel_bluebubbles = {
     .about = "iMessage and SMS through a Mac that runs the BlueBubbles server. Needs its address and password; "
              "reactions, edits and the like need its private API.",
     .settings = settings,
-    .can = CHANNEL_CAN_TEXT | CHANNEL_CAN_MEDIA | CHANNEL_CAN_REPLY | CHANNEL_CAN_REACT | CHANNEL_CAN_EDIT
-        | CHANNEL_CAN_RECEIPT | CHANNEL_CAN_DELETE | CHANNEL_CAN_READ | CHANNEL_CAN_TYPING | CHANNEL_CAN_GROUP
-        | CHANNEL_PHONE_ADDRESS,
-    .text_max = 20000,
-    /* Apple publishes none and blocks accounts: what vendors of lines hold to */
-    .limits = { .per_hour = 50, .per_day = 500, .spacing_ms = 1000, .new_per_day = 40, .warmup_days = 14 },
-    .send_ms = IMESSAGE_FILE_MS + IMESSAGE_ASK_MS,
-    .parallel = 1,
-    .send = imessage_send,
-    .receive = imessage_receive,
-    .poll = imessage_poll,
-    .fetch = imessage_fetch,
-    .lookup = imessage_lookup,
-    .probe = imessage_probe,
+    IMESSAGE_DRIVER,
 };

@@ -113,3 +113,20 @@ enum send_outcome imessage_private_api(const struct imessage_call *call, bool *h
 
 /* Every act but SEND_MESSAGE. */
 enum send_outcome imessage_act(const struct imessage_call *call);
+
+/* What every driver over this client is and does. */
+#define IMESSAGE_DRIVER \
+    .can = CHANNEL_CAN_TEXT | CHANNEL_CAN_MEDIA | CHANNEL_CAN_REPLY | CHANNEL_CAN_REACT | CHANNEL_CAN_EDIT \
+        | CHANNEL_CAN_RECEIPT | CHANNEL_CAN_DELETE | CHANNEL_CAN_READ | CHANNEL_CAN_TYPING | CHANNEL_CAN_GROUP \
+        | CHANNEL_PHONE_ADDRESS, \
+    .text_max = 20000, \
+    /* Apple publishes none and blocks accounts: what vendors of lines hold to */ \
+    .limits = { .per_hour = 50, .per_day = 500, .spacing_ms = 1000, .new_per_day = 40, .warmup_days = 14 }, \
+    .send_ms = IMESSAGE_FILE_MS + IMESSAGE_ASK_MS, \
+    .parallel = 1, \
+    .send = imessage_send, \
+    .receive = imessage_receive, \
+    .poll = imessage_poll, \
+    .fetch = imessage_fetch, \
+    .lookup = imessage_lookup, \
+    .probe = imessage_probe
