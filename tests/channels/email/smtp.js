@@ -1,7 +1,6 @@
-// smtp.js PORT TLS_PORT CERT KEY LOG - a mail server that others wrote (npm smtp-server): STARTTLS on one port, TLS
-// from
-// the start on the other, a login, refusals by the recipient's name. What it takes is read by mailparser and written to
-// LOG, one JSON line each, the raw mail in base64 with it.
+// smtp.js PORT TLS_PORT CERT KEY LOG - a mail server that others wrote (npm smtp-server): STARTTLS on one port,
+// TLS from the start on the other, a login, refusals by the recipient's name. What it takes is read by mailparser
+// and written to LOG, one JSON line each, the raw mail in base64 with it.
 'use strict';
 const fs = require('fs');
 const { SMTPServer } = require('smtp-server');

@@ -3,15 +3,14 @@ small stand-in for what that one cannot do: refusals, waits, lost answers."""
 import http.server
 import json
 import os
-import subprocess
 import sys
-import tempfile
 import threading
 import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
 sys.path.insert(0, os.path.join(ROOT, "tests", "lib"))
+from crabline import Crabline  # noqa: E402
 from hub import Cases, Hub, free_port, until  # noqa: E402
 
 ANN, GROUP = 3527065, -1001234567890
@@ -19,35 +18,15 @@ TRICKY = "h\u00e9llo \U0001f44b\U0001f3fd / <b> & \"x\""
 STUB_TOKEN = "77:stand-in_token"
 
 
-class Peer:
+class Peer(Crabline):
     """The Bot API, in a process of its own."""
 
     def __init__(self):
-        self.folder = tempfile.TemporaryDirectory(prefix="crabline-")
-        self.process, self.ready = None, None
-
-    def __enter__(self):
-        ready = os.path.join(self.folder.name, "ready.json")
-        program = os.path.join(HERE, "node_modules/@openclaw/crabline/dist/src/bin/crabline.js")
-        self.process = subprocess.Popen(
-            [os.path.join(ROOT, "tools", "node"), program, "--json", "serve", "telegram", "--ready-file", ready],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder.name)
-        until(lambda: os.path.exists(ready) and os.path.getsize(ready) > 0, wait_s=20, every_s=0.1)
-        with open(ready, encoding="utf-8") as file:
-            self.ready = json.load(file)
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait(10)
-        self.folder.cleanup()
+        super().__init__("telegram", HERE)
 
     def says(self, text, chat=ANN, sender=ANN, name="Ann"):
         body = {"chatId": chat, "senderId": sender, "senderName": name, "text": text}
-        request = urllib.request.Request(self.ready["endpoints"]["adminInboundUrl"], json.dumps(body).encode(), {
-            "Content-Type": "application/json", "X-Crabline-Admin-Token": self.ready["adminToken"]})
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+        return self.inject(body)
 
     def call(self, method, **body):
         url = f"{self.ready['baseUrl']}/bot{self.ready['botToken']}/{method}"

@@ -4,52 +4,29 @@ import hashlib
 import hmac
 import json
 import os
-import subprocess
 import sys
-import tempfile
-import urllib.error
-import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
 sys.path.insert(0, os.path.join(ROOT, "tests", "lib"))
+from crabline import Crabline  # noqa: E402
 from hub import Cases, Hub, until  # noqa: E402
 
 SECRET, WORDS = "app_secret_123", "my own words"
 THEIRS = "15550001"
 
 
-class Peer:
+class Peer(Crabline):
     """The Cloud API, in a process of its own."""
 
     def __init__(self):
-        self.folder = tempfile.TemporaryDirectory(prefix="crabline-")
-        self.process, self.ready = None, None
-
-    def __enter__(self):
-        ready = os.path.join(self.folder.name, "ready.json")
-        program = os.path.join(HERE, "node_modules/@openclaw/crabline/dist/src/bin/crabline.js")
-        self.process = subprocess.Popen(
-            [os.path.join(ROOT, "tools", "node"), program, "--json", "serve", "whatsapp", "--ready-file", ready],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder.name)
-        until(lambda: os.path.exists(ready) and os.path.getsize(ready) > 0, wait_s=20, every_s=0.1)
-        with open(ready, encoding="utf-8") as file:
-            self.ready = json.load(file)
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait(10)
-        self.folder.cleanup()
+        super().__init__("whatsapp", HERE)
 
     def says(self, text, identity):
         """Somebody writes: what Meta would post."""
         sender = THEIRS + "@s.whatsapp.net"
         body = {"chatJid": sender, "senderJid": sender, "text": text, "pushName": "Ann", "messageId": identity}
-        request = urllib.request.Request(self.ready["endpoints"]["adminInboundUrl"], json.dumps(body).encode(), {
-            "Content-Type": "application/json", "X-Crabline-Admin-Token": self.ready["adminToken"]})
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)["webhook"]
+        return self.inject(body)["webhook"]
 
     def recorded(self, word):
         """The lines of the API calls that hold a word."""
